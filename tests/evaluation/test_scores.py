@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ttfm.data import digits
+from ttfm.evaluation import scores
+from ttfm.evaluation.features import extract
+from ttfm.evaluation.scores import frechet_distance, kid
+
+
+def gaussian(mean, scale, count: int = 200, seed: int = 0) -> np.ndarray:
+    """Features whose empirical mean and covariance are exactly ``mean`` and ``scale scale^T``."""
+    z = np.random.default_rng(seed).standard_normal((count, len(mean)))
+    z -= z.mean(axis=0)
+    z = np.linalg.solve(np.linalg.cholesky(np.cov(z, rowvar=False)), z.T).T
+    return z @ np.asarray(scale).T + np.asarray(mean)
+
+
+def test_frechet_distance_of_axis_aligned_gaussians():
+    a = gaussian([0.0, 0.0, 0.0], np.diag([1.0, 2.0, 3.0]))
+    b = gaussian([1.0, 2.0, 2.0], np.diag([2.0, 2.0, 0.5]), seed=1)
+    # |mean|^2 + sum of (sigma_a - sigma_b)^2.
+    assert frechet_distance(a, b) == pytest.approx(9 + 1 + 0 + 6.25, rel=1e-10)
+
+
+def test_frechet_distance_of_rotated_gaussians():
+    angle = 0.3
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    a, b = gaussian([0.0, 0.0], np.diag([1.0, 3.0])), gaussian([0.0, 0.0], rotation @ np.diag([2.0, 1.0]), seed=1)
+    # In two dimensions tr (M)^(1/2) = (tr M + 2 (det M)^(1/2))^(1/2), with M the product of the covariances.
+    product = np.diag([1.0, 9.0]) @ rotation @ np.diag([4.0, 1.0]) @ rotation.T
+    expected = 10 + 5 - 2 * np.sqrt(np.trace(product) + 2 * np.sqrt(np.linalg.det(product)))
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-10)
+
+
+def test_frechet_distance_of_equal_features_is_zero():
+    a = gaussian([1.0, 2.0], np.eye(2))
+    assert frechet_distance(a, a[::-1]) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_frechet_distance_needs_twice_as_many_samples_as_features():
+    enough = np.random.default_rng(0).standard_normal((128, 64))
+    assert frechet_distance(enough, enough + 1) == pytest.approx(64, rel=1e-6)
+    for pair in ((enough[1:], enough), (enough, enough[1:])):
+        with pytest.raises(ValueError, match="64 features needs at least 128 samples, not 127"):
+            frechet_distance(*pair)
+
+
+def test_kid_of_point_masses_in_closed_form():
+    a, b = np.tile([1.0, 0.0], (20, 1)), np.tile([1.0, 2.0], (20, 1))
+    # (a.b / 2 + 1)^3 with a.a = 1, b.b = 5, a.b = 1.
+    assert kid(a, b) == pytest.approx(1.5**3 + 3.5**3 - 2 * 1.5**3, rel=1e-12)
+
+
+def test_kid_counts_no_sample_against_itself():
+    a, b = np.array([[1.0], [2.0]]), np.array([[0.0], [3.0]])
+    cross = np.mean([1.0, 4.0**3, 1.0, 7.0**3])
+    assert kid(a, b) == pytest.approx(3.0**3 + 1.0 - 2 * cross, rel=1e-12)
+
+
+def test_kid_of_one_distribution_is_near_zero_and_of_two_is_not():
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 600, 8))
+    assert abs(kid(a, b)) < 0.01
+    assert kid(a, b + 0.5) > 0.1
+
+
+def test_kid_subsets_are_drawn_from_the_seed(monkeypatch):
+    monkeypatch.setattr(scores, "KID_SUBSETS", 4)
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 1100, 2))
+    b += 0.3
+    np.random.seed(1)  # noqa: NPY002 (torch-fidelity must not depend on the old global state)
+    assert kid(a, b, seed=1) == kid(a, b, seed=1)
+    assert kid(a, b, seed=1) != kid(a, b, seed=2)
+    # Whole sets leave nothing to draw.
+    assert kid(a[:900], b[:900], seed=1) == pytest.approx(kid(a[:900], b[:900], seed=2), rel=1e-12)
+    # Subsets estimate what the whole sets give.
+    assert kid(a[:900], b[:1000]) == pytest.approx(kid(a[:900], b[:900]), rel=0.2)
+
+
+@pytest.mark.parametrize("score", [frechet_distance, kid])
+def test_features_that_do_not_fit_are_refused(score):
+    a = np.random.default_rng(0).standard_normal((20, 3))
+    with pytest.raises(ValueError, match="different dimension, 3 and 2"):
+        score(a, a[:, :2])
+    with pytest.raises(ValueError, match="finite"):
+        score(a, np.where(a > 1, np.nan, a))
+    with pytest.raises(ValueError, match=r"shape \(20,\)"):
+        score(a[:, 0], a)
+    with pytest.raises(ValueError, match="at least"):
+        score(a[:1], a)
+
+
+def test_nothing_is_printed(capfd):
+    a = np.random.default_rng(0).standard_normal((20, 3))
+    frechet_distance(a, a)
+    kid(a, a)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_both_scores_tell_spoilt_digits_from_real_ones(classifier_file):
+    train, test = digits.load("train")[0], digits.load("test")[0]
+    train_features, test_features = (extract(images, classifier_file) for images in (train, test))
+    spoilt = extract(test.roll(2, dims=3), classifier_file)
+    assert frechet_distance(spoilt, train_features) > 3 * frechet_distance(test_features, train_features)
+    assert kid(spoilt, train_features) > 3 * abs(kid(test_features, train_features))

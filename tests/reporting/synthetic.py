@@ -1,0 +1,238 @@
+"""A made-up experiment on disk, in the layout that the workflow writes: seeded numbers, one failed run, one skipped metric."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+BUDGETS = [1, 2, 4, 8]
+SEEDS = [0, 1, 2]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+HOSTILE = "<script>alert(1)</script> a_b & c | 100 % $x$"
+REASON = "non-finite loss term 'eulerian' at step 312 (seed 2)"
+RENOISE = "re-noising leaves the ODE path"
+NO_WEIGHTS = "no weights of SqueezeNet found <offline>"
+
+STUDENTS = {
+    "itvm": ("itvm", "ITVM", True, "any_to_any", "arXiv 2505.01169 (reconstruction)", 118.0),
+    "lfmd": ("lfmd", "LFMD", True, "any_to_any", "arXiv 2406.07507", 166.0),
+    "cd": ("cd", "Consistency distillation", True, "to_data", "arXiv 2303.01469", 90.0),
+    "meanflow": ("meanflow", "MeanFlow", False, "any_to_any", "arXiv 2505.13447", 140.0),
+    "mf_distill": ("meanflow_distill", "MeanFlow distillation", True, "any_to_any", "arXiv 2511.13019", 120.0),
+}
+POINTS = ["energy_distance", "sliced_w2", "mmd", "endpoint_rmse", "semigroup_defect", "tangent_defect"]
+IMAGES = ["fd-digits", "kid-digits", "lpips-squeeze", "l2", "semigroup_defect", "tangent_defect"]
+WHOLE_MAP = {"semigroup_defect", "tangent_defect"}
+PAIRED = {"endpoint_rmse", "l2", "lpips-squeeze"}
+SCALE = {
+    "energy_distance": 0.004, "sliced_w2": 0.05, "mmd": 0.0008, "endpoint_rmse": 0.1, "fd-digits": 2.4,
+    "kid-digits": 0.02, "lpips-squeeze": 0.08, "l2": 0.12, "semigroup_defect": 0.03, "tangent_defect": 0.2,
+}  # fmt: skip
+
+
+def _experiment(title: str) -> dict:
+    problem = {"seeds": SEEDS, "headline": "endpoint_rmse", "kind": "points", "shape": [2], "teacher": "closed_form"}
+    return {
+        "name": "synthetic",
+        "title": "Few-step flow models, made-up numbers",
+        "description": "Five losses under one teacher, one network and one budget. The numbers are random.",
+        "source": "workflow/experiments/synthetic.yaml",
+        "config": {"iterations": 6000, "batch": 512, "title": title},
+        "budgets": BUDGETS,
+        "problems": {
+            "ring": problem | {"title": "8-Gaussian ring", "description": "Eight Gaussians on a circle of radius 2."},
+            "digits": problem
+            | {
+                "title": "Digits",
+                "description": "Grey 8 by 8 digits of scikit-learn.",
+                "kind": "images",
+                "shape": [1, 8, 8],
+                "teacher": "learned",
+                "headline": "fd-digits",
+            },
+        },
+        "students": {
+            name: {
+                "loss": loss,
+                "title": title if name == "meanflow" and title else shown,
+                "needs_teacher": teacher,
+                "learns": learns,
+                "source": source,
+                "note": "random weights" if not teacher else "",
+            }
+            for name, (loss, shown, teacher, learns, source, _) in STUDENTS.items()
+        },
+    }
+
+
+def _failed(problem: str, student: str, seed: int | None) -> bool:
+    return (problem, student, seed) == ("digits", "mf_distill", 2)
+
+
+def _metric_rows(rng: np.random.Generator) -> list[dict]:
+    rows: list[dict] = []
+    shared = {"experiment": "synthetic", "commit": COMMIT, "device": "cpu"}
+
+    def add(problem, student, seed, steps, metric, value, status="ok", reason=""):
+        split = "-" if metric in PAIRED | WHOLE_MAP else "fresh" if problem == "ring" else "test"
+        extractor = "digits-classifier 1f3a" if metric in ("fd-digits", "kid-digits") else "-"
+        rows.append(shared | {
+            "problem": problem, "student": student, "loss": STUDENTS.get(student, [""])[0], "seed": seed,
+            "steps": steps, "metric": metric, "value": value, "N": 2048, "split": split, "extractor": extractor,
+            "status": status, "reason": reason,
+        })  # fmt: skip
+
+    for problem, metrics in (("ring", POINTS), ("digits", IMAGES)):
+        for metric in metrics:
+            scale = SCALE[metric]
+            steps = [""] if metric in WHOLE_MAP else BUDGETS
+            for rank, (student, (_, _, _, learns, _, _)) in enumerate(STUDENTS.items()):
+                for seed in SEEDS:
+                    for k in steps:
+                        cell = (problem, student, seed, k, metric)
+                        if metric == "lpips-squeeze":
+                            add(*cell, "", "skipped", NO_WEIGHTS)
+                        elif _failed(problem, student, seed):
+                            add(*cell, "", "failed", REASON)
+                        elif learns == "to_data" and (metric in WHOLE_MAP or (metric in PAIRED and k != 1)):
+                            add(*cell, "", "skipped", RENOISE)
+                        else:
+                            level = scale * (1 + 0.35 * rank) * (1 if k == "" else k ** (-0.12 * rank))
+                            add(*cell, level * rng.lognormal(0, 0.06))
+            for k in steps if metric not in WHOLE_MAP | {"lpips-squeeze"} else []:
+                add(problem, "teacher_euler", 0, k, metric, scale * 12 / k**2)
+            if metric not in WHOLE_MAP | PAIRED:
+                add(problem, "teacher", 0, "", metric, scale * 0.4)
+                add(problem, "data", "", "", metric, -scale * 0.01 if metric == "mmd" else scale * 0.3)
+    return rows
+
+
+def _cost_rows(rng: np.random.Generator) -> list[dict]:
+    rows = []
+    for problem in ("ring", "digits"):
+        factor = 1.0 if problem == "ring" else 1.7
+        for student, (loss, _, teacher, _, _, seconds) in STUDENTS.items():
+            for seed in SEEDS:
+                failed = _failed(problem, student, seed)
+                took = seconds * factor * rng.lognormal(0, 0.03) * (0.05 if failed else 1)
+                iterations = 6000 if teacher or problem == "ring" else 10000
+                rows.append({
+                    "experiment": "synthetic", "problem": problem, "student": student, "loss": loss, "seed": seed,
+                    "iterations": iterations, "batch": 512, "seconds": took, "seconds_per_step": took / iterations,
+                    "peak_memory_mb": 410.0 + 3 * seed, "forward": 2.5 if loss == "itvm" else 1, "backward": 1,
+                    "jvp": int(loss in ("lfmd", "meanflow", "meanflow_distill")), "teacher": int(teacher),
+                    "status": "failed" if failed else "ok", "reason": REASON if failed else "",
+                    "commit": COMMIT, "device": "cpu",
+                })  # fmt: skip
+    rows.append(dict.fromkeys(rows[0], "") | {
+        "experiment": "synthetic", "problem": "digits", "student": "teacher", "loss": "fm", "iterations": 4000,
+        "batch": 512, "seconds": 61.0, "seconds_per_step": 61 / 4000, "peak_memory_mb": 380.0, "forward": 1,
+        "backward": 1, "jvp": 0, "teacher": 0, "status": "ok", "commit": COMMIT, "device": "cpu",
+    })  # fmt: skip
+    return rows
+
+
+def _curve_rows(rng: np.random.Generator) -> list[dict]:
+    rows = []
+    for problem in ("ring", "digits"):
+        for rank, student in enumerate(STUDENTS):
+            for seed in SEEDS:
+                for step in range(100, 400 if _failed(problem, student, seed) else 6001, 100):
+                    rows.append({
+                        "problem": problem, "student": student, "seed": seed, "step": step, "seconds": step / 50,
+                        "loss": (1 + rank) * (0.05 + step**-0.5) * rng.lognormal(0, 0.15),
+                        "map_error": (0.1 + 0.03 * rank + 8 / step) * rng.lognormal(0, 0.03) if step % 500 == 0 else "",
+                    })  # fmt: skip
+    return rows
+
+
+def _ring(rng: np.random.Generator, count: int, spread: float = 0.15) -> np.ndarray:
+    angle = rng.integers(0, 8, count) * np.pi / 4
+    return (2 * np.stack([np.cos(angle), np.sin(angle)], 1) + spread * rng.normal(size=(count, 2))).astype(np.float32)
+
+
+def _digits(rng: np.random.Generator, count: int) -> np.ndarray:
+    y, x = np.mgrid[-1:1:8j, -1:1:8j]
+    radius = np.hypot(y, x)[None] * rng.uniform(0.8, 1.6, (count, 1, 1))
+    return (2 * np.exp(-8 * (radius - 0.7) ** 2) - 1).astype(np.float32)[:, None]
+
+
+def _arrays(folder: Path, rng: np.random.Generator) -> None:
+    noise = rng.normal(size=(512, 2)).astype(np.float32)
+    nearest = np.round(np.arctan2(noise[:, 1], noise[:, 0]) / (np.pi / 4)) * np.pi / 4
+    ends = (2 * np.stack([np.cos(nearest), np.sin(nearest)], 1) + 0.15 * noise).astype(np.float32)
+    times = np.linspace(0, 1, 33, dtype=np.float32)
+    bend = np.sin(np.pi * times)[:, None, None] * 0.15
+
+    def paths(t: np.ndarray, wobble: float) -> np.ndarray:
+        straight = noise[None, :64] * (1 - t[:, None, None]) + ends[None, :64] * t[:, None, None]
+        return (straight + wobble * np.sin(np.pi * t)[:, None, None]).astype(np.float32)
+
+    for problem, real in (("ring", _ring), ("digits", _digits)):
+        here = folder / problem
+        here.mkdir(parents=True)
+        np.savez_compressed(here / "data.npz", reference=real(rng, 2048), floor=real(rng, 2048))
+    np.savez_compressed(
+        folder / "ring/solution.npz", x0=noise, x1=ends, times=times, paths=paths(times, 0) + bend.astype(np.float32)
+    )
+    digits = _digits(rng, 512)
+    np.savez_compressed(
+        folder / "digits/solution.npz", x0=rng.normal(size=digits.shape).astype(np.float32), x1=digits,
+        times=times, paths=np.zeros((33, 64, 1, 8, 8), np.float32),
+    )  # fmt: skip
+    for problem in ("ring", "digits"):
+        for rank, student in enumerate([*STUDENTS, "teacher_euler"]):
+            for seed in SEEDS if student in STUDENTS else [0]:
+                if _failed(problem, student, seed):
+                    continue
+                run = folder / problem / student / str(seed)
+                run.mkdir(parents=True)
+                arrays = {}
+                for k in BUDGETS:
+                    blur = 0.1 + 0.12 * rank / k
+                    if problem == "ring":
+                        arrays[f"k{k}"] = ends[:64] + blur * rng.normal(size=(64, 2)).astype(np.float32)
+                        arrays[f"all_k{k}"] = _ring(rng, 2048, 0.15 + blur)
+                    else:
+                        arrays[f"k{k}"] = digits[:64] + blur * rng.normal(size=(64, 1, 8, 8)).astype(np.float32)
+                if problem == "ring" and student != "teacher_euler" and STUDENTS[student][3] == "any_to_any":
+                    arrays["path_k8"] = paths(np.linspace(0, 1, 9), 0.1 * rank)
+                np.savez_compressed(run / "samples.npz", **arrays)
+
+
+def _records(folder: Path) -> None:
+    for problem in ("ring", "digits"):
+        for student in STUDENTS:
+            for seed in SEEDS:
+                failed = _failed(problem, student, seed)
+                run = folder / problem / student / str(seed)
+                run.mkdir(parents=True, exist_ok=True)
+                record = {
+                    "status": "failed" if failed else "ok",
+                    "reason": REASON if failed else "",
+                    "seconds": 100.0 + seed,
+                    "started": f"2026-01-01T10:{10 * seed:02d}:00+00:00",
+                    "finished": f"2026-01-01T10:{10 * seed + 5:02d}:00+00:00",
+                    "commit": COMMIT,
+                    "dirty": False,
+                    "device": "cpu",
+                    "versions": {"python": "3.11.2", "torch": "2.15.0"},
+                    "config": {"seed": seed},
+                }
+                (run / "record.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+def write(folder: Path, hostile: bool = False) -> Path:
+    """Write the experiment into ``folder`` and return it; ``hostile`` gives a student a title full of markup."""
+    rng = np.random.default_rng(7)
+    folder.mkdir(parents=True)
+    experiment = _experiment(HOSTILE if hostile else "")
+    (folder / "experiment.json").write_text(json.dumps(experiment), encoding="utf-8")
+    for name, rows in (("metrics", _metric_rows(rng)), ("costs", _cost_rows(rng)), ("curves", _curve_rows(rng))):
+        pd.DataFrame(rows).to_csv(folder / f"{name}.csv", index=False)
+    _arrays(folder, rng)
+    _records(folder)
+    return folder

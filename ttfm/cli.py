@@ -1,0 +1,55 @@
+"""The command line: every step of an experiment runs by itself as ``python -m ttfm <step>``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+
+STEPS = {
+    "describe": "write what experiments can name (losses, networks, data, options) as JSON",
+    "plan": "check an experiment and write the resolved configuration of every run",
+    "data": "write a problem's reference and floor sets",
+    "classifier": "train the digit classifier whose features the Fréchet distance compares",
+    "lpips-trunk": "find the trunk of LPIPS in a folder, torch hub's cache or by download",
+    "teacher": "train a problem's teacher, or fit the students' common start to a closed-form one",
+    "solution": "integrate the teacher's fine ODE from the fixed evaluation noise",
+    "student": "train one student",
+    "evaluate": "sample one student at every budget and score it",
+    "baselines": "score the floor, the teacher's fine ODE and its k Euler steps",
+    "collect": "gather the metrics, costs and curves of all runs into three tables",
+    "tables": "write the summary tables",
+    "figures": "draw the figures",
+    "report": "build the HTML page",
+}
+
+
+def parser(step: str | None = None) -> argparse.ArgumentParser:
+    """The argument parser; only ``step``'s own module is imported to describe its arguments."""
+    root = argparse.ArgumentParser(
+        prog="python -m ttfm", description="Benchmark of few-step flow models, step by step."
+    )
+    commands = root.add_subparsers(dest="step", metavar="<step>", required=True)
+    for name, summary in STEPS.items():
+        command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if name == step:
+            module = importlib.import_module(f"ttfm.steps.{name.replace('-', '_')}")
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    return root
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one step; a mistake of the user ends in one message and exit status 1, not a traceback."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    step = next((a for a in arguments if a in STEPS), None)
+    options = parser(step).parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, force=True
+    )
+    try:
+        options.run(options)
+    except (ValueError, FileNotFoundError) as error:
+        logging.error("%s", error)
+        raise SystemExit(1) from None

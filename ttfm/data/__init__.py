@@ -1,0 +1,1 @@
+"""Data sets: two-dimensional densities and real digits, and the registry of their names."""

@@ -1,0 +1,69 @@
+"""Two-dimensional densities that can be sampled without end."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from ttfm.flow.fields import GaussianMixtureField, ring_means
+from ttfm.options import Count, Positive, Range
+
+
+class Ring:
+    """Equally weighted isotropic Gaussians on a circle; its marginal velocity is known in closed form.
+
+    Args:
+        modes: number of Gaussians.
+        radius: radius of the circle their means lie on.
+        std: their common standard deviation.
+    """
+
+    kind = "points"
+    shape = (2,)
+    closed_form = True
+    available = None
+
+    def __init__(self, modes: Count = 8, radius: Positive = 2.0, std: Positive = 0.15):
+        self.means = ring_means(modes, radius)
+        self.std = std
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """``count`` points, shape ``(count, 2)``."""
+        device = generator.device
+        mode = torch.randint(len(self.means), (count,), generator=generator, device=device)
+        return self.means.to(device)[mode] + self.std * torch.randn(count, 2, generator=generator, device=device)
+
+    def field(self) -> GaussianMixtureField:
+        """The exact marginal velocity of the linear path from N(0, I) to this density."""
+        return GaussianMixtureField(self.means, self.std)
+
+
+class Checkerboard:
+    """The uniform density on alternate cells of a chequered square.
+
+    Args:
+        cells: cells along each side, an even number.
+        half_width: the square is [-half_width, half_width]^2.
+    """
+
+    kind = "points"
+    shape = (2,)
+    closed_form = False
+    available = None
+
+    def __init__(self, cells: Annotated[int, Range(2)] = 4, half_width: Positive = 2.0):
+        self.cells = cells
+        self.half_width = half_width
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """``count`` points, shape ``(count, 2)``."""
+        device = generator.device
+        column = torch.randint(self.cells, (count,), generator=generator, device=device)
+        # Cells (column, row) with column + row even: every other row, shifted by the column's parity.
+        half_row = torch.randint((self.cells + 1) // 2, (count,), generator=generator, device=device)
+        row = (2 * half_row + column % 2) % self.cells
+        corner = torch.stack([column, row], dim=1).float()
+        inside = torch.rand(count, 2, generator=generator, device=device)
+        return (corner + inside) * (2 * self.half_width / self.cells) - self.half_width

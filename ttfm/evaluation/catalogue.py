@@ -1,0 +1,139 @@
+"""What every metric is called, what it compares with what, and how it is drawn. Imports nothing heavy.
+
+Every metric here is a discrepancy: lower is better, and zero is the best possible value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["points", "images"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One column of figures in tables and plots.
+
+    Attributes:
+        name: the key in ``metrics.csv``.
+        title: for headings and axes.
+        description: one or two plain sentences: what is compared with what.
+        unit: unit of the value, for axes; empty if it has none.
+        depends_on_steps: whether the value belongs to a sampling budget, or to the flow map as a whole.
+        kind: the problems it is for: "points", "images" or "both".
+        signed: whether it is an unbiased estimate, which chance can push below zero where the truth is near zero.
+            A logarithmic axis suits every metric, but that of a signed one needs a linear part around zero.
+    """
+
+    name: str
+    title: str
+    description: str
+    unit: str
+    depends_on_steps: bool
+    kind: Literal["points", "images", "both"]
+    signed: bool = False
+
+
+_ALL = (
+    Metric(
+        "energy_distance",
+        "Energy distance",
+        "Generated points against fresh points of the density. Zero only if the two sets are equal; two independent "
+        "sets of real points give the floor shown as data.",
+        "data units",
+        depends_on_steps=True,
+        kind="points",
+    ),
+    Metric(
+        "sliced_w2",
+        "Sliced Wasserstein-2 distance",
+        "Generated points against fresh points of the density: exact one-dimensional optimal transport along 256 fixed "
+        "directions, root of the mean square.",
+        "data units",
+        depends_on_steps=True,
+        kind="points",
+    ),
+    Metric(
+        "mmd",
+        "Squared MMD",
+        "Generated points against fresh points of the density: unbiased squared maximum mean discrepancy under a sum "
+        "of five Gaussian kernels of fixed widths.",
+        "",
+        depends_on_steps=True,
+        kind="points",
+        signed=True,
+    ),
+    Metric(
+        "endpoint_rmse",
+        "Endpoint error",
+        "The student's endpoint against the teacher's fine ODE solution from the same noise, root of the mean square "
+        "distance.",
+        "data units",
+        depends_on_steps=True,
+        kind="points",
+    ),
+    Metric(
+        "fd-digits",
+        "Fréchet distance (digits)",
+        "Generated digits against the test digits: Fréchet distance of Gaussians fitted to 64 features of a small "
+        "digit classifier. Not an FID, and comparable only at equal numbers of samples.",
+        "feature units²",
+        depends_on_steps=True,
+        kind="images",
+    ),
+    Metric(
+        "kid-digits",
+        "Kernel distance (digits)",
+        "Generated digits against the test digits: unbiased squared MMD with a cubic kernel on 64 features of a small "
+        "digit classifier. The estimator of KID on another network.",
+        "",
+        depends_on_steps=True,
+        kind="images",
+        signed=True,
+    ),
+    Metric(
+        "lpips-squeeze",
+        "LPIPS (SqueezeNet)",
+        "The student's image against the teacher's fine ODE solution from the same noise: mean learned perceptual "
+        "distance, images enlarged to 32 pixels where smaller.",
+        "",
+        depends_on_steps=True,
+        kind="images",
+    ),
+    Metric(
+        "l2",
+        "Pixel error",
+        "The student's image against the teacher's fine ODE solution from the same noise, root of the mean square "
+        "difference per pixel.",
+        "pixel units, range 2",
+        depends_on_steps=True,
+        kind="images",
+    ),
+    Metric(
+        "semigroup_defect",
+        "Semigroup defect",
+        "Going from s to t in two jumps against going in one, from states on the teacher's trajectories, root of the "
+        "mean square distance. Zero for an exact flow map.",
+        "data units",
+        depends_on_steps=False,
+        kind="both",
+    ),
+    Metric(
+        "tangent_defect",
+        "Tangent defect",
+        "The average velocity over an empty interval against the teacher's velocity, at states on the teacher's "
+        "trajectories up to time 0.98, root of the mean square difference.",
+        "data units per unit time",
+        depends_on_steps=False,
+        kind="both",
+    ),
+)
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
+"""Every metric by name, in display order."""
+
+
+def names(kind: Kind) -> list[str]:
+    """The metrics of a problem of this kind, in display order."""
+    return [metric.name for metric in _ALL if metric.kind in (kind, "both")]

@@ -1,0 +1,111 @@
+"""From samples to rows of the long table: which metrics a problem has, and why one is missing where it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from ttfm.evaluation import distances
+from ttfm.files import read_json
+
+OFF_PATH = "the sampler re-noises between steps and leaves the path of the ODE"
+NOT_ANY_TO_ANY = "the model jumps to t = 1 only; it has no map between other times"
+NOT_REPRODUCED = "a set of real data has no noise it came from"
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Scorer:
+    """Scores sample sets of one problem against its reference set and the teacher's fine ODE solution.
+
+    Args:
+        kind: "points" or "images".
+        reference: real samples, shape ``(N, *shape)``.
+        solution: the fine solution from the evaluation noise, shape ``(N, *shape)``; index i belongs to noise i.
+        classifier: weights of the digit classifier, for images.
+        lpips: folder entry of the LPIPS trunk: its weights and its record, for images.
+    """
+
+    kind: str
+    reference: Tensor
+    solution: Tensor
+    classifier: Path | None = None
+    lpips: tuple[Path, Path] | None = None
+    _lpips_reason: str = field(init=False, default="")
+
+    def distribution(self, samples: Tensor) -> Iterator[Row]:
+        """Metrics of a sample set against the reference set; samples ``(N, *shape)``, N that of the reference."""
+        if self.kind == "points":
+            common = {"N": len(samples), "split": "fresh", "extractor": "-"}
+            for name, metric in (
+                ("energy_distance", distances.energy_distance),
+                ("sliced_w2", distances.sliced_w2),
+                ("mmd", distances.mmd_squared),
+            ):
+                yield {"metric": name, "value": metric(samples, self.reference)} | common
+        else:
+            from ttfm.evaluation import features, scores
+
+            assert self.classifier is not None
+            found = features.extract(samples, self.classifier)
+            extractor = features.extractor_name(self.classifier)
+            common = {"N": len(samples), "split": "test", "extractor": extractor}
+            yield {"metric": "fd-digits", "value": scores.frechet_distance(found, self._reference_features)} | common
+            yield {"metric": "kid-digits", "value": scores.kid(found, self._reference_features)} | common
+
+    def pairs(self, samples: Tensor | None, reason: str = "") -> Iterator[Row]:
+        """Metrics of samples against the fine solution from the same noise; rows without a value where ``reason``."""
+        count = len(self.solution)
+        common = {"N": count, "split": "-", "extractor": "-"}
+        name = "endpoint_rmse" if self.kind == "points" else "l2"
+        measure = distances.endpoint_rmse if self.kind == "points" else distances.l2
+        if samples is None:
+            yield {"metric": name, "status": "skipped", "reason": reason} | common
+        else:
+            yield {"metric": name, "value": measure(samples, self.solution)} | common
+        if self.kind == "images":
+            yield self._perceptual(samples, reason) | {"N": count, "split": "-"}
+
+    def _perceptual(self, samples: Tensor | None, reason: str) -> Row:
+        from ttfm.evaluation import perceptual
+
+        row: Row = {"metric": "lpips-squeeze", "extractor": perceptual.extractor_name()}
+        model = self._lpips_model
+        if model is None or samples is None:
+            return row | {"status": "skipped", "reason": self._lpips_reason or reason}
+        return row | {"value": float(perceptual.lpips_distance(model, samples, self.solution).double().mean())}
+
+    @cached_property
+    def _reference_features(self) -> np.ndarray:
+        from ttfm.evaluation import features
+
+        assert self.classifier is not None
+        return features.extract(self.reference, self.classifier)
+
+    @cached_property
+    def _lpips_model(self) -> nn.Module | None:
+        from ttfm.evaluation import perceptual
+
+        assert self.lpips is not None
+        weights, record = self.lpips
+        found = read_json(record)
+        if found["status"] != "ok":
+            self._lpips_reason = found["reason"]
+            return None
+        return perceptual.load_lpips(weights)
+
+
+def finite(row: Row) -> Row:
+    """The row, marked as failed if its value is not finite: a diverged model is a result, not a number."""
+    value = row.get("value")
+    if value is not None and not math.isfinite(value):
+        return row | {"value": None, "status": "failed", "reason": f"{row['metric']} is not finite"}
+    return row

@@ -1,0 +1,129 @@
+"""Pretrained weights: found offline first, downloaded last, and checked against their sha256 every time."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ttfm.files import sha256
+
+ENVIRONMENT = "TTFM_ASSETS"
+"""Environment variable that names the folder of weights where no folder is given."""
+TIMEOUT = 15.0
+"""Seconds without an answer after which a download is given up."""
+
+
+class DamagedAsset(ValueError):
+    """A file of weights whose content is not what its name promises."""
+
+
+class AssetUnavailable(RuntimeError):
+    """Weights that are neither here nor to be had."""
+
+
+@dataclass(frozen=True)
+class Asset:
+    """Pretrained weights that exist in one or several equivalent files.
+
+    Attributes:
+        name: what to call them to a user.
+        files: pairs of file name and sha256, or the beginning of one; any of the files will do. The last is the one
+            that torchvision serves.
+        torchvision: name of the member of torchvision's weights enum that knows where to download them.
+    """
+
+    name: str
+    files: tuple[tuple[str, str], ...]
+    torchvision: str
+
+
+SQUEEZENET = Asset(
+    "SqueezeNet 1.1 (the trunk of LPIPS)",
+    (
+        # Rounded to half precision, with torchvision's keys.
+        ("squeezenet1_1.safetensors", "df0db8c6f3fa75cd78884b2aa6f9f47ae69ee350f127dd7dd1de48c123221a06"),
+        ("squeezenet1_1-b8a52dc0.pth", "b8a52dc0"),
+    ),
+    "SqueezeNet1_1_Weights.IMAGENET1K_V1",
+)
+
+
+def find(asset: Asset, folder: str | Path | None = None) -> Path:
+    """The checked file of an asset.
+
+    Looks into ``folder`` and its subfolder ``weights``, then into torch hub's cache, then downloads into that cache.
+
+    Args:
+        asset: what to find.
+        folder: the configured folder; by default the one that the environment variable ``TTFM_ASSETS`` names, if any.
+
+    Raises:
+        DamagedAsset: if the first file found has the wrong content. It is never passed over in silence.
+        AssetUnavailable: saying what was tried and what to do, if there is no file and no download.
+    """
+    configured = folder or os.environ.get(ENVIRONMENT)
+    cache = Path(torch.hub.get_dir()) / "checkpoints"
+    places = [Path(configured), Path(configured) / "weights"] if configured else []
+    for place in (*places, cache):
+        for name, digest in asset.files:
+            if (place / name).is_file():
+                return _checked(place / name, digest)
+    name, digest = asset.files[-1]
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        _download(asset, cache / name, digest)
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
+        looked = ", ".join(str(place) for place in (*places, cache))
+        raise AssetUnavailable(
+            f"{asset.name}: none of {' or '.join(name for name, _ in asset.files)} is in {looked}, and the download "
+            f"failed ({error}); put one of these files into a folder and name the folder in {ENVIRONMENT}"
+        ) from error
+    return _checked(cache / name, digest)
+
+
+def load(path: Path) -> dict[str, Tensor]:
+    """The float32 state dict of a ``.safetensors`` or ``.pth`` file, without executing code of the file."""
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        weights = load_file(path)
+    else:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    return {name: value.float() for name, value in weights.items()}
+
+
+def _checked(path: Path, digest: str) -> Path:
+    found = sha256(path)
+    if not found.startswith(digest):
+        expected = digest if len(digest) == len(found) else f"{digest}... (its first {len(digest)} digits)"
+        raise DamagedAsset(f"{path}: damaged: expected sha256 {expected}, found {found}; delete the file or replace it")
+    return path
+
+
+def _download(asset: Asset, target: Path, digest: str) -> None:
+    from torchvision.models import get_weight  # seconds of import that an offline find does not need
+
+    # torch writes under a temporary name, checks the digest and renames only then.
+    with _socket_timeout(TIMEOUT):
+        torch.hub.download_url_to_file(
+            get_weight(asset.torchvision).url, str(target), hash_prefix=digest, progress=False
+        )
+
+
+@contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """A default timeout of all sockets, since torch's downloader passes none of its own."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

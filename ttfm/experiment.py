@@ -1,0 +1,249 @@
+"""From an experiment's YAML to checked, fully resolved run configurations. Imports no torch.
+
+``resolve`` turns an experiment into a :class:`Plan`: one JSON per run, holding everything that decides the run's result
+and nothing else, so that an edit of the experiment reruns what it changes and only that.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+
+from ttfm.evaluation.catalogue import names as metric_names
+from ttfm.options import fill
+
+Config = dict[str, Any]
+
+RESERVED = ("data", "teacher", "teacher_euler", "baselines")
+"""Names of reference rows, which no student may take."""
+
+
+class ExperimentError(ValueError):
+    """An experiment that cannot be run; the message lists every fault as key, value and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A resolved experiment.
+
+    Attributes:
+        experiment: the content of ``experiment.json``.
+        configs: run configurations by their path below the plan folder.
+        runs: every (problem, student, seed).
+    """
+
+    experiment: Config
+    configs: dict[str, Config]
+    runs: list[tuple[str, str, int]]
+
+
+def _message(error: Any) -> str:
+    value, rule = error.instance, error.validator
+    if rule == "additionalProperties":
+        return str(error.message).replace("Additional properties are not allowed", "unknown key")
+    bounds = {
+        "minimum": "at least",
+        "maximum": "at most",
+        "exclusiveMinimum": "greater than",
+        "exclusiveMaximum": "less than",
+    }
+    if rule in bounds:
+        return f"{value!r} is not allowed; it must be {bounds[rule]} {error.validator_value}"
+    if rule == "enum":
+        return f"{value!r} is not allowed; one of {', '.join(map(repr, error.validator_value))}"
+    if rule == "type":
+        return f"{value!r} has the wrong type; it must be of type {error.validator_value}"
+    if rule == "pattern":
+        return f"{value!r} is not allowed; lower-case letters, digits, '_' and '-' only"
+    return str(error.message)
+
+
+def _faults(schema: Config, value: Any, where: str) -> list[str]:
+    faults = []
+    for error in sorted(Draft202012Validator(schema).iter_errors(value), key=lambda e: list(map(str, e.absolute_path))):
+        key = ".".join([where, *map(str, error.absolute_path)]).strip(".")
+        allowed = ""
+        if error.validator == "additionalProperties" and "properties" in error.schema:
+            allowed = f"; known keys: {', '.join(error.schema['properties']) or 'none'}"
+        faults.append(f"{key or 'experiment'}: {_message(error)}{allowed}")
+    return faults
+
+
+def _defaults(schema: Config, value: Any, root: Config) -> Any:
+    """``value`` with the schema's defaults filled in, recursively."""
+    if "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].rsplit("/", 1)[1]] | {k: v for k, v in schema.items() if k != "$ref"}
+    if not isinstance(value, dict):
+        return value
+    filled = dict(value)
+    for name, entry in schema.get("properties", {}).items():
+        if name not in filled and "default" in entry:
+            filled[name] = copy.deepcopy(entry["default"])
+        if name in filled:
+            filled[name] = _defaults(entry, filled[name], root)
+    extra = schema.get("additionalProperties")
+    if isinstance(extra, dict):
+        filled |= {name: _defaults(extra, filled[name], root) for name in value}
+    return filled
+
+
+def _check_name(name: Any, known: Config, where: str) -> list[str]:
+    return [] if name in known else [f"{where}: {name!r} is unknown; one of {', '.join(map(repr, sorted(known)))}"]
+
+
+def _options_of(entry: Config) -> Config:
+    return {key: value for key, value in entry.items() if key != "name"}
+
+
+def validate(config: Config, registry: Config, schema: Config) -> Config:
+    """The experiment with defaults filled in.
+
+    Args:
+        config: the experiment as read from YAML.
+        registry: what :func:`ttfm.registry.describe` returned.
+        schema: the experiment's JSON schema.
+
+    Raises:
+        ExperimentError: listing every fault.
+    """
+    faults = _faults(schema, config, "")
+    if faults:
+        raise ExperimentError("\n".join(faults))
+    config = _defaults(schema, config, schema)
+    for label, student in config["students"].items():
+        where = f"students.{label}"
+        if label in RESERVED:
+            faults.append(f"{where}: this name is taken by a reference row; choose another")
+        unknown = _check_name(student["loss"], registry["losses"], f"{where}.loss")
+        faults += unknown or _faults(
+            registry["losses"][student["loss"]]["options"], student["options"], f"{where}.options"
+        )
+        faults += _faults(registry["training"], student["training"], f"{where}.training")
+    for label, problem in config["problems"].items():
+        where = f"problems.{label}"
+        data, network = problem["data"], problem["network"]
+        for part in ("teacher", "training"):
+            faults += _faults(registry["training"], problem[part], f"{where}.{part}")
+        unknown = _check_name(network["name"], registry["networks"], f"{where}.network.name")
+        faults += unknown or _faults(registry["networks"][network["name"]], _options_of(network), f"{where}.network")
+        unknown = _check_name(data["name"], registry["data"], f"{where}.data.name")
+        faults += unknown or _faults(registry["data"][data["name"]]["options"], _options_of(data), f"{where}.data")
+        if not unknown:
+            faults += _check_evaluation(problem["evaluation"], registry["data"][data["name"]], f"{where}.evaluation")
+    if faults:
+        raise ExperimentError("\n".join(faults))
+    return config
+
+
+def _check_evaluation(evaluation: Config, data: Config, where: str) -> list[str]:
+    faults = []
+    metrics = dict.fromkeys(metric_names(data["kind"]))
+    evaluation.setdefault("headline", "endpoint_rmse" if data["kind"] == "points" else "fd-digits")
+    faults += _check_name(evaluation["headline"], metrics, f"{where}.headline")
+    if data["available"] and evaluation["samples"] > data["available"]:
+        faults.append(
+            f"{where}.samples: {evaluation['samples']} is more than the {data['available']} test samples there are"
+        )
+    return faults
+
+
+def resolve(config: Config, registry: Config, schema: Config, source: str = "") -> Plan:
+    """Check an experiment and resolve every run.
+
+    Args:
+        config: the experiment as read from YAML.
+        registry: what :func:`ttfm.registry.describe` returned.
+        schema: the experiment's JSON schema.
+        source: the experiment's file, for messages and the report.
+
+    Raises:
+        ExperimentError: naming the file and every fault in it.
+    """
+    try:
+        config = validate(config, registry, schema)
+    except ExperimentError as error:
+        lines = "\n".join(f"  {line}" for line in str(error).splitlines())
+        raise ExperimentError(f"the experiment{f' {source}' if source else ''} cannot be run:\n{lines}") from None
+    configs: dict[str, Config] = {}
+    runs: list[tuple[str, str, int]] = []
+    problems: Config = {}
+    for name, problem in config["problems"].items():
+        entry = registry["data"][problem["data"]["name"]]
+        seeds = problem.get("seeds", config["seeds"])
+        common = {
+            "experiment": config["name"],
+            "problem": name,
+            "device": config["device"],
+            "kind": entry["kind"],
+            "shape": entry["shape"],
+            "closed_form": entry["closed_form"],
+            "data": {"name": problem["data"]["name"]} | fill(entry["options"], problem["data"]),
+        }
+        evaluation = problem["evaluation"]
+        sampled = {key: evaluation[key] for key in ("samples", "seed")}
+        network_schema = registry["networks"][problem["network"]["name"]]
+        network = {"name": problem["network"]["name"]} | fill(network_schema, problem["network"])
+        teacher = fill(registry["training"], problem["training"] | problem["teacher"])
+        configs[f"{name}/data.json"] = common | {"evaluation": sampled}
+        configs[f"{name}/teacher.json"] = common | {
+            "network": network,
+            "loss": {"name": "velocity_regression" if entry["closed_form"] else "fm", "options": {}},
+            "training": teacher,
+            "seed": problem["teacher_seed"],
+        }
+        configs[f"{name}/solution.json"] = common | {"network": network, "evaluation": evaluation}
+        configs[f"{name}/baselines.json"] = common | {
+            "network": network,
+            "evaluation": evaluation,
+            "budgets": config["budgets"],
+        }
+        for label, student in config["students"].items():
+            loss = registry["losses"][student["loss"]]
+            training = fill(registry["training"], problem["training"] | student["training"])
+            if not loss["needs_teacher"]:
+                training["iterations"] += teacher["iterations"]
+            for seed in seeds:
+                run = common | {"student": label, "network": network, "seed": seed}
+                resolved = {"name": student["loss"], "options": fill(loss["options"], student["options"])}
+                configs[f"{name}/{label}/{seed}/student.json"] = run | {
+                    "loss": resolved,
+                    "initialisation": "teacher" if loss["needs_teacher"] else "random",
+                    "training": training,
+                    "loss_modules": config["loss_modules"],
+                }
+                configs[f"{name}/{label}/{seed}/evaluate.json"] = run | {
+                    "loss": student["loss"],
+                    "learns": loss["learns"],
+                    "evaluation": evaluation,
+                    "budgets": config["budgets"],
+                }
+                runs.append((name, label, seed))
+        problems[name] = {
+            "title": problem["title"],
+            "description": problem["description"],
+            "kind": entry["kind"],
+            "shape": entry["shape"],
+            "teacher": "closed_form" if entry["closed_form"] else "learned",
+            "headline": evaluation["headline"],
+            "seeds": seeds,
+        }
+    students = {label: _student_card(student, registry) for label, student in config["students"].items()}
+    experiment = {key: config[key] for key in ("name", "title", "description")}
+    experiment |= {"source": source, "config": config, "budgets": config["budgets"]}
+    return Plan(experiment | {"problems": problems, "students": students}, configs, runs)
+
+
+def _student_card(student: Config, registry: Config) -> Config:
+    loss = registry["losses"][student["loss"]]
+    card = {key: loss[key] for key in ("title", "family", "source", "learns", "needs_teacher", "uses_jvp")}
+    return card | {"loss": student["loss"], "title": student.get("title", loss["title"]), "note": student["note"]}
+
+
+def read_schema(path: str | Path) -> Config:
+    """The experiment schema from its YAML file."""
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))

@@ -1,0 +1,85 @@
+"""Velocity fields v_t(x) = E[x1 - x0 | x_t = x]: closed-form ones, and learned ones behind the same call."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ttfm.flow.interpolant import expand
+
+
+class GaussianMixtureField:
+    r"""The exact marginal velocity of the linear path from N(0, I) to an isotropic Gaussian mixture.
+
+    With :math:`x_1 \sim \sum_k w_k N(m_k, \sigma^2 I)` the state is
+    :math:`x_t \sim \sum_k w_k N(t m_k, a_t^2 I)`, :math:`a_t^2 = (1-t)^2 + t^2 \sigma^2`, and by Gaussian conditioning
+    :math:`v_t(x) = \sum_k p_k(t,x) [m_k + \dot a_t / a_t (x - t m_k)]` with posterior weights :math:`p_k`
+    (Albergo & Vanden-Eijnden, arXiv 2303.08797, section on Gaussian mixtures).
+
+    Args:
+        means: component means, shape ``(K, D)``.
+        std: common standard deviation sigma > 0 of every component.
+        weights: mixture weights, shape ``(K,)``, summing to one; uniform by default.
+
+    Raises:
+        ValueError: if ``std`` is not positive.
+    """
+
+    def __init__(self, means: Tensor, std: float, weights: Tensor | None = None):
+        if std <= 0:
+            raise ValueError(f"the components' std must be positive, not {std}")
+        self.means = means
+        self.std = std
+        self.log_weights = means.new_zeros(len(means)) if weights is None else weights.log()
+
+    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
+        """Velocities ``(B, D)`` at times ``t`` ``(B,)`` and states ``x`` ``(B, D)``."""
+        means = self.means.to(x)
+        time = expand(t, x)
+        variance = (1 - time) ** 2 + time**2 * self.std**2
+        rate = (time * self.std**2 - (1 - time)) / variance
+        # |x - t m|^2 without the (B, K, D) difference; the |x|^2 term is common to all components and drops out.
+        scores = (time * x @ means.T - time**2 * means.square().sum(1) / 2) / variance + self.log_weights.to(x)
+        mean = scores.softmax(dim=1) @ means
+        return mean + rate * (x - time * mean)
+
+
+class LinearGaussianField(GaussianMixtureField):
+    r"""The one-component case, whose flow map is affine and known: :math:`x_1 \sim N(m, \sigma^2 I)`."""
+
+    def __init__(self, mean: Tensor, std: float):
+        super().__init__(mean[None], std)
+
+    def flow_map(self, s: Tensor, t: Tensor, x: Tensor) -> Tensor:
+        r"""The exact map :math:`\phi_{s,x}(t) = t m + (a_t / a_s) (x - s m)`, shapes ``(B,), (B,), (B, D) -> (B, D)``."""
+        start, end = expand(s, x), expand(t, x)
+        mean = self.means[0].to(x)
+        scale = (((1 - end) ** 2 + (end * self.std) ** 2) / ((1 - start) ** 2 + (start * self.std) ** 2)).sqrt()
+        return end * mean + scale * (x - start * mean)
+
+
+class LearnedField:
+    """A network's diagonal u(t, t, x) as a velocity field.
+
+    Args:
+        network: module called as ``network(s, t, x)``.
+        latest: the latest time at which the network is asked. The velocity of the linear path is stiff at t = 1
+            (it grows like 1 / (1 - t)), so a learned field is queried at ``min(t, latest)``.
+    """
+
+    def __init__(self, network: nn.Module, latest: float = 1 - 1e-3):
+        self.network = network
+        self.latest = latest
+
+    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
+        """Velocities ``(B, *shape)`` at times ``t`` ``(B,)`` and states ``x`` ``(B, *shape)``."""
+        t = t.clamp(max=self.latest)
+        return self.network(t, t, x)
+
+
+def ring_means(modes: int, radius: float) -> Tensor:
+    """Means of equally spaced modes on a circle, shape ``(modes, 2)``, float32."""
+    angles = 2 * math.pi * torch.arange(modes, dtype=torch.float64) / modes
+    return (radius * torch.stack([angles.cos(), angles.sin()], dim=1)).float()

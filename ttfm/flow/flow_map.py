@@ -1,0 +1,86 @@
+"""The two-timed flow map phi_{s,x}(t) = x + (t - s) u(s, t, x) and its exact derivatives."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ttfm.flow.interpolant import expand
+
+
+class FlowMap(nn.Module):
+    r"""A two-timed flow model: a network u(s, t, x) read as an average velocity.
+
+    By construction :math:`\phi_{s,x}(s) = x`. The network is called as ``network(s, t, x)`` with times of shape
+    ``(B,)``, 0 <= s <= t <= 1, and states of shape ``(B, *shape)``.
+
+    ``calls`` counts evaluations of the network, in samples: "forward", "jvp" for forward-mode passes, and
+    "differentiated" for those of either kind that a gradient flows back through.
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+        self.calls: Counter[str] = Counter()
+
+    def average_velocity(self, s: Tensor, t: Tensor, x: Tensor) -> Tensor:
+        """u(s, t, x), shape ``(B, *shape)``."""
+        return self._count("forward", self.network(s, t, x))
+
+    def forward(self, s: Tensor, t: Tensor, x: Tensor) -> Tensor:
+        """phi_{s,x}(t), shape ``(B, *shape)``."""
+        return x + expand(t - s, x) * self.average_velocity(s, t, x)
+
+    def velocity(self, t: Tensor, x: Tensor) -> Tensor:
+        """The diagonal u(t, t, x): the model's instantaneous velocity, shape ``(B, *shape)``."""
+        return self.average_velocity(t, t, x)
+
+    def lagrangian(self, s: Tensor, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        r"""U and :math:`\partial_t u` at (s, t, x): forward-mode tangent (0, 1, 0) for (s, t, x)."""
+        return self._jvp(s, t, x, torch.zeros_like(s), torch.ones_like(t), torch.zeros_like(x))
+
+    def eulerian(self, s: Tensor, t: Tensor, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        r"""U and :math:`\partial_s u + (\nabla_x u) v` at (s, t, x): forward-mode tangent (1, 0, v)."""
+        return self._jvp(s, t, x, torch.ones_like(s), torch.zeros_like(t), v)
+
+    def _count(self, kind: str, output: Tensor) -> Tensor:
+        self.calls[kind] += len(output)
+        if output.requires_grad:
+            self.calls["differentiated"] += len(output)
+        return output
+
+    def _jvp(self, s: Tensor, t: Tensor, x: Tensor, ds: Tensor, dt: Tensor, dx: Tensor) -> tuple[Tensor, Tensor]:
+        # Fused attention kernels have no forward-mode derivative, and low precision ruins tangents: the MATH backend
+        # and full precision are the only correct choice inside.
+        with (
+            sdpa_kernel(SDPBackend.MATH),
+            torch.autocast(x.device.type, enabled=False),
+            warnings.catch_warnings(),
+            forward_ad.dual_level(),
+        ):
+            # torch's own forward-mode rules are built on its deprecated scripting compiler; not the user's concern.
+            warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=Warning)
+            pairs = zip((s, t, x), (ds, dt, dx), strict=True)
+            output = self.network(*(forward_ad.make_dual(value, tangent) for value, tangent in pairs))
+            primal, tangent = forward_ad.unpack_dual(output)
+        self._count("jvp", primal)
+        return primal, torch.zeros_like(primal) if tangent is None else tangent
+
+
+@contextlib.contextmanager
+def frozen(module: nn.Module) -> Iterator[nn.Module]:
+    """Within the block no parameter of ``module`` requires a gradient; restored at the end."""
+    before = [p.requires_grad for p in module.parameters()]
+    module.requires_grad_(False)
+    try:
+        yield module
+    finally:
+        for parameter, flag in zip(module.parameters(), before, strict=True):
+            parameter.requires_grad_(flag)

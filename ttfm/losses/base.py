@@ -1,0 +1,139 @@
+"""The one signature of every loss, and the registry that losses enter by being defined.
+
+A loss is a frozen dataclass of its hyper-parameters. Importing its module registers it; everything else (the
+experiment's schema, the sampler, the methods table, the generic tests) follows from what the class declares.
+"""
+
+from __future__ import annotations
+
+import abc
+import importlib
+import importlib.util
+import pkgutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from ttfm.flow.flow_map import FlowMap
+from ttfm.flow.interpolant import interpolate
+from ttfm.flow.solvers import Field
+
+Learns = Literal["velocity", "to_data", "any_to_any"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch.
+
+    Attributes:
+        x0: noise, ``(B, *shape)``.
+        x1: data, ``(B, *shape)``.
+        s: start times in [0, 1], ``(B,)``.
+        t: end times in [s, 1], ``(B,)``.
+        generator: source of any further randomness a loss draws; (seed, step) determines it.
+    """
+
+    x0: Tensor
+    x1: Tensor
+    s: Tensor
+    t: Tensor
+    generator: torch.Generator
+
+    def at(self, time: Tensor) -> Tensor:
+        """The interpolant's states at ``time`` ``(B,)``, shape ``(B, *shape)``."""
+        return interpolate(self.x0, self.x1, time)
+
+    def uniform(self) -> Tensor:
+        """Fresh uniform numbers in [0, 1), shape ``(B,)``."""
+        return torch.rand(len(self.x0), generator=self.generator, device=self.x0.device, dtype=self.x0.dtype)
+
+
+@dataclass(frozen=True)
+class Loss(abc.ABC):
+    """Base of all losses; subclasses are frozen dataclasses whose fields are the hyper-parameters.
+
+    Attributes:
+        name: the registry's key, as experiments write it.
+        title: the name as a figure shows it.
+        family: which identity of the flow map it enforces.
+        source: paper(s) and, where ours is not the paper's own setting, what ours is.
+        learns: which sampler fits: "velocity" (ODE steps), "to_data" (consistency to t = 1) or "any_to_any".
+        needs_teacher: whether ``terms`` asks a teacher's velocity field. Losses that do start from its weights.
+        uses_jvp: whether a forward-mode derivative of the network is taken.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    family: ClassVar[str]
+    source: ClassVar[str]
+    learns: ClassVar[Learns]
+    needs_teacher: ClassVar[bool]
+    uses_jvp: ClassVar[bool] = False
+
+    @property
+    def target_decay(self) -> float | None:
+        """EMA decay mu in [0, 1) of the target network, 0 for a stop-gradient copy, None where no target is used."""
+        return None
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weights of the terms in the trained sum; terms not named have weight one."""
+        return {}
+
+    @abc.abstractmethod
+    def terms(self, batch: Batch, student: FlowMap, target: FlowMap | None, teacher: Field | None) -> dict[str, Tensor]:
+        """Per-sample values of every term, each of shape ``(B,)``.
+
+        Args:
+            batch: states and times.
+            student: the model under training; gradients flow to it alone.
+            target: the target network; None unless ``target_decay`` says otherwise.
+            teacher: the teacher's velocity field; None unless ``needs_teacher``.
+        """
+
+    def total(self, terms: dict[str, Tensor]) -> Tensor:
+        """The scalar that is minimised: the weighted sum of the terms' means."""
+        parts = [self.weights.get(name, 1.0) * value.mean() for name, value in terms.items()]
+        return torch.stack(parts).sum()
+
+
+LOSSES: dict[str, type[Loss]] = {}
+L = TypeVar("L", bound=type[Loss])
+
+
+def register(loss: L) -> L:
+    """Class decorator: enter a loss into the registry under its ``name``.
+
+    Raises:
+        ValueError: if another class already has the name.
+    """
+    if loss.name in LOSSES and LOSSES[loss.name].__qualname__ != loss.__qualname__:
+        raise ValueError(f"two losses are called {loss.name!r}: {LOSSES[loss.name].__module__} and {loss.__module__}")
+    LOSSES[loss.name] = loss
+    return loss
+
+
+def load_modules(extra: tuple[str, ...] = ()) -> dict[str, type[Loss]]:
+    """Import every loss of the package and of ``extra`` Python files; returns the registry.
+
+    Raises:
+        FileNotFoundError: naming a file of ``extra`` that does not exist.
+    """
+    package = importlib.import_module("ttfm.losses")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"ttfm.losses.{module.name}")
+    for path in map(Path, extra):
+        if not path.is_file():
+            raise FileNotFoundError(f"loss_modules: {path} does not exist")
+        spec = importlib.util.spec_from_file_location(f"ttfm_extra_{path.stem}", path)
+        assert spec is not None and spec.loader is not None
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    return LOSSES
+
+
+def squared_norm(x: Tensor) -> Tensor:
+    """Squared Euclidean norm of every sample, ``(B, *shape) -> (B,)``."""
+    return x.flatten(1).square().sum(1)

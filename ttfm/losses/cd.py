@@ -1,0 +1,72 @@
+"""Consistency distillation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from ttfm.flow.flow_map import FlowMap
+from ttfm.flow.solvers import Field, heun
+from ttfm.losses.base import Batch, Loss, register, squared_norm
+from ttfm.options import Decay, Positive, Range
+
+
+@register
+@dataclass(frozen=True)
+class ConsistencyDistillation(Loss):
+    r"""Consistency distillation to t = 1 (Song et al., arXiv 2303.01469, eq. 7 and appendix C).
+
+    .. math:: \| \phi_{s,x_s}(1) - \phi^-_{s',\hat x_{s'}}(1) \|^2, \quad \hat x_{s'} = \text{one Heun step of the teacher}
+
+    for neighbours s < s' of a grid. The source's grid in the noise level :math:`\sigma = (1-s)/s` is kept,
+    :math:`\sigma_i^{1/\rho}` equidistant, with its ends moved to pure noise (s = 0) and data (s = 1), where the linear
+    path begins and ends. The network's parametrisation phi = x + (1-s) u satisfies the boundary condition.
+
+    Attributes:
+        grid: number of grid points N (source: 18 for CIFAR-10).
+        rho: exponent of the grid (source: 7).
+        sigma_min: noise level of the point before data (source: 0.002).
+        sigma_max: noise level of the point after pure noise (source: 80).
+        mu: decay of the target network (source: 0 for CIFAR-10 at N = 18).
+    """
+
+    grid: Annotated[int, Range(3)] = 18
+    rho: Positive = 7.0
+    sigma_min: Positive = 0.002
+    sigma_max: Positive = 80.0
+    mu: Decay = 0.0
+
+    name = "cd"
+    title = "Consistency distillation"
+    family = "consistency"
+    source = "arXiv 2303.01469"
+    learns = "to_data"
+    needs_teacher = True
+
+    @property
+    def target_decay(self) -> float | None:
+        """The option ``mu``."""
+        return self.mu
+
+    def times(self, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """The grid's times, increasing from 0 to 1, shape ``(grid,)``."""
+        ends = torch.tensor([self.sigma_max, self.sigma_min], dtype=torch.float64) ** (1 / self.rho)
+        sigma = torch.linspace(float(ends[0]), float(ends[1]), self.grid, dtype=torch.float64) ** self.rho
+        times = 1 / (1 + sigma)
+        times[0], times[-1] = 0.0, 1.0
+        return times.to(device, dtype)
+
+    def terms(self, batch: Batch, student: FlowMap, target: FlowMap | None, teacher: Field | None) -> dict[str, Tensor]:
+        """One term, ``consistency``."""
+        assert teacher is not None and target is not None
+        times = self.times(batch.x0.device, batch.x0.dtype)
+        index = (batch.uniform() * (self.grid - 1)).long().clamp(max=self.grid - 2)
+        s, later = times[index], times[index + 1]
+        end = torch.ones_like(s)
+        x = batch.at(s)
+        with torch.no_grad():
+            goal = target(later, end, heun(teacher, s, later - s, x))
+        return {"consistency": squared_norm(student(s, end, x) - goal)}

@@ -1,0 +1,133 @@
+"""Initial/terminal velocity matching."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from ttfm.flow.flow_map import FlowMap
+from ttfm.flow.interpolant import expand
+from ttfm.flow.solvers import Field
+from ttfm.losses.base import Batch, Loss, register, squared_norm
+from ttfm.options import Decay, NonNegative, Range
+
+SMALLEST_WIDTH = 1e-3
+"""Relative widths below this are raised to it: the quotient form divides float32 differences by the width."""
+
+
+@register
+@dataclass(frozen=True)
+class ITVM(Loss):
+    r"""Initial/terminal velocity matching, a reconstruction from the abstract of arXiv 2505.01169.
+
+    The abstract names three changes to the Lagrangian loss: terms that match the initial velocity at s, a terminal term
+    without a derivative, and a target computed by a version of the model under training that is stabilised by EMA.
+    Weights, time sampling, EMA rate and solver are not known; the options below span what fits the abstract, and the
+    defaults are ttfm's own choice, not the paper's setting.
+
+    .. math:: L = \lambda_I \, E\|u_\theta(s,s,x_s) - v_s(x_s)\|^2 + E\|\text{student} - \text{target}\|^2
+
+    With a relative width e in (0, 1], r = t - e (t-s), the EMA rollout :math:`p = \phi^-_{s,x_s}(r)` and an estimate b
+    of the average velocity over [r, t] from p:
+
+    - quotient: :math:`(\phi_\theta(t) - \phi_\theta(r)) / (t-r) = (u_\theta(s,t,x_s) - (1-e) u_\theta(s,r,x_s)) / e
+      \to b`, gradient through both ends;
+    - average: :math:`u_\theta(s,t,x_s) \to (1-e) u^-(s,r,x_s) + e b`.
+
+    Both are written in e, so that neither divides by t - s and both stay exact on the diagonal.
+
+    Attributes:
+        terminal_target: how b is estimated. "teacher_heun": :math:`(v_r(p) + v_t(p + (t-r) v_r(p)))/2`;
+            "teacher_euler": :math:`v_r(p)`; "ema_average": :math:`u^-(r,t,p)`; "ema_jvp" replaces the whole target by
+            :math:`v_t(\phi^-(t)) - (t-s) \partial_t u^-(s,t,x_s)`, regressed by u (the variant that keeps a derivative).
+        student_form: "quotient" or "average" (ignored by ema_jvp, which is always "average").
+        r_rule: "relative": e ~ U(0, eps]; "absolute": r = max(s, t - delta); "uniform": e ~ U(0, 1].
+        eps: largest relative width, in (0, 1].
+        delta: width of the absolute rule, in (0, 1].
+        lambda_I: weight of the initial term; 0 leaves it out.
+        initial_fraction: fraction of the batch on which the initial term is estimated.
+        mu: EMA decay of the target network.
+    """
+
+    terminal_target: Literal["teacher_heun", "teacher_euler", "ema_average", "ema_jvp"] = "teacher_heun"
+    student_form: Literal["quotient", "average"] = "quotient"
+    r_rule: Literal["relative", "absolute", "uniform"] = "relative"
+    eps: Annotated[float, Range(0, 1, open_="low")] = 0.5
+    delta: Annotated[float, Range(0, 1, open_="low")] = 0.1
+    lambda_I: NonNegative = 1.0
+    initial_fraction: Annotated[float, Range(0, 1, open_="low")] = 0.5
+    mu: Decay = 0.9
+
+    name = "itvm"
+    title = "ITVM"
+    family = "Lagrangian"
+    source = "arXiv 2505.01169 (reconstruction from the abstract)"
+    learns = "any_to_any"
+    needs_teacher = True
+
+    @property
+    def target_decay(self) -> float | None:
+        """The option ``mu``."""
+        return self.mu
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The initial term's weight is the option ``lambda_I``."""
+        return {"initial": self.lambda_I}
+
+    def _width(self, batch: Batch) -> Tensor:
+        """Relative widths e = (t-r) / (t-s) in (0, 1], shape ``(B,)``."""
+        if self.r_rule == "absolute":
+            return (self.delta / (batch.t - batch.s)).clamp(max=1)
+        largest = self.eps if self.r_rule == "relative" else 1.0
+        return (largest * batch.uniform()).clamp(min=SMALLEST_WIDTH)
+
+    def _goal(self, batch: Batch, x: Tensor, e: Tensor, target: FlowMap, teacher: Field) -> Tensor:
+        """What the prediction is regressed on, ``(B, *shape)``; called without gradients."""
+        s, t = batch.s, batch.t
+        if self.terminal_target == "ema_jvp":
+            u, dudt = target.lagrangian(s, t, x)
+            gap = expand(t - s, x)
+            return teacher(t, x + gap * u) - gap * dudt
+        width = e * (t - s)
+        r, step = t - width, expand(width, x)
+        average = target.average_velocity(s, r, x)
+        p = x + expand(r - s, x) * average
+        if self.terminal_target == "ema_average":
+            b = target.average_velocity(r, t, p)
+        else:
+            b = teacher(r, p)
+            if self.terminal_target == "teacher_heun":
+                b = (b + teacher(t, p + step * b)) / 2
+        return b if self.student_form == "quotient" else torch.lerp(average, b, expand(e, x))
+
+    def terms(self, batch: Batch, student: FlowMap, target: FlowMap | None, teacher: Field | None) -> dict[str, Tensor]:
+        """Terms ``terminal`` and, unless ``lambda_I`` is 0, ``initial``."""
+        assert teacher is not None and target is not None
+        s, t, x = batch.s, batch.t, batch.at(batch.s)
+        e = self._width(batch)
+        count = round(self.initial_fraction * len(x)) if self.lambda_I > 0 else 0
+        quotient = self.student_form == "quotient" and self.terminal_target != "ema_jvp"
+        with torch.no_grad():
+            goal = self._goal(batch, x, e, target, teacher)
+            velocity = teacher(s[:count], x[:count])
+
+        # All of the student's evaluations go through the network as one batch: the same numbers in fewer passes.
+        queries = [(s, t, x), (s[:count], s[:count], x[:count])]
+        if quotient:
+            queries.append((s, t - e * (t - s), x))
+        joined = [torch.cat(part) for part in zip(*queries, strict=True)]
+        prediction, initial, *rest = student.average_velocity(*joined).split([len(q[0]) for q in queries])
+        if quotient:
+            width = expand(e, x)
+            prediction = (prediction - (1 - width) * rest[0]) / width
+
+        terms = {"terminal": squared_norm(prediction - goal)}
+        if count:
+            # Scaled so that the batch mean is the expectation estimated on the fraction that was evaluated.
+            value = squared_norm(initial - velocity) * (len(x) / count)
+            terms["initial"] = torch.cat([value, value.new_zeros(len(x) - count)])
+        return terms

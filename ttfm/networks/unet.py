@@ -1,0 +1,114 @@
+"""A small residual U-Net for images."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from ttfm.networks.embeddings import TimeEmbedding
+from ttfm.networks.linear import Linear
+from ttfm.options import Count, Range
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with group norm; the time embedding shifts and scales between them, the last starts at zero."""
+
+    def __init__(self, channels_in: int, channels: int, embedding: int, groups: int):
+        super().__init__()
+        self.norm1 = nn.GroupNorm(groups, channels_in)
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, padding=1)
+        self.modulation = Linear(embedding, 2 * channels)
+        self.norm2 = nn.GroupNorm(groups, channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.skip = nn.Conv2d(channels_in, channels, 1) if channels_in != channels else nn.Identity()
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """``(B, channels_in, H, W)`` and an embedding ``(B, E)`` to ``(B, channels, H, W)``."""
+        scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
+        h = self.conv1(nn.functional.silu(self.norm1(x)))
+        h = self.norm2(h) * (1 + scale) + shift
+        return self.skip(x) + self.conv2(nn.functional.silu(h))
+
+
+class UNet(nn.Module):
+    """u(s, t, x) for images: residual blocks on a pyramid of resolutions with skip connections, after Ho et al.
+    (arXiv 2006.11239), without attention.
+
+    Args:
+        shape: shape of one image, ``(C, H, W)``; H and W divisible by ``patch * 2^(len(multipliers) - 1)``.
+        channels: channels at the first level.
+        multipliers: channels of each level as a multiple of ``channels``; every level halves the resolution.
+        blocks: residual blocks per level on the way down, and as many on the way up.
+        patch: side of the square patches that the first convolution turns into one position.
+        embedding: width of the time embedding.
+        groups: groups of every group norm.
+
+    Raises:
+        ValueError: if the image's sides cannot be halved that often.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        channels: Count = 32,
+        multipliers: list[Count] = [1, 2],  # noqa: B006 - read only; a list is what YAML gives
+        blocks: Count = 1,
+        patch: Count = 1,
+        embedding: Count = 128,
+        groups: Annotated[int, Range(1)] = 8,
+    ):
+        super().__init__()
+        colours, height, width = shape
+        coarsest = patch * 2 ** (len(multipliers) - 1)
+        if height % coarsest or width % coarsest:
+            raise ValueError(
+                f"network.multipliers, network.patch: {height}x{width} images cannot be divided by {coarsest}"
+            )
+        self.times = TimeEmbedding(embedding)
+        self.embed = nn.Sequential(nn.SiLU(), Linear(embedding, embedding), nn.SiLU())
+        self.stem = (
+            nn.Conv2d(colours, channels, 3, padding=1) if patch == 1 else nn.Conv2d(colours, channels, patch, patch)
+        )
+        sizes = [channels * m for m in multipliers]
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        skips, now = [channels], channels
+        for level, size in enumerate(sizes):
+            for _ in range(blocks):
+                self.down.append(ResidualBlock(now, size, embedding, groups))
+                now = size
+                skips.append(now)
+            if level < len(sizes) - 1:
+                self.down.append(nn.Conv2d(now, now, 3, stride=2, padding=1))
+                skips.append(now)
+        self.middle = ResidualBlock(now, now, embedding, groups)
+        for level, size in reversed(list(enumerate(sizes))):
+            for _ in range(blocks + 1):
+                self.up.append(ResidualBlock(now + skips.pop(), size, embedding, groups))
+                now = size
+            if level:
+                self.up.append(nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(now, now, 3, padding=1)))
+        self.norm = nn.GroupNorm(groups, now)
+        self.head = nn.Conv2d(now, colours * patch**2, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(patch)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    def forward(self, s: Tensor, t: Tensor, x: Tensor) -> Tensor:
+        """Average velocities ``(B, C, H, W)`` for times ``(B,)`` and images ``(B, C, H, W)``."""
+        embedding = self.embed(self.times(s, t))
+        h = self.stem(x)
+        skips = [h]
+        for module in self.down:
+            h = module(h, embedding) if isinstance(module, ResidualBlock) else module(h)
+            skips.append(h)
+        h = self.middle(h, embedding)
+        for module in self.up:
+            if isinstance(module, ResidualBlock):
+                h = module(torch.cat([h, skips.pop()], dim=1), embedding)
+            else:
+                h = module(h)
+        return self.shuffle(self.head(nn.functional.silu(self.norm(h))))

@@ -1,0 +1,99 @@
+"""Options of losses, networks, data and training: read from signatures, checked before any job runs.
+
+A factory's keyword parameters *are* its options: their annotations give the JSON schema that an experiment is validated
+against, their defaults the values an experiment may leave out. Nothing is declared twice.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+
+@dataclass(frozen=True)
+class Range:
+    """Bounds of a number, as metadata of ``Annotated``: ``low`` <= value <= ``high``, or strictly where ``open_``.
+
+    ``open_`` names the strict ends: "", "low", "high" or "both".
+    """
+
+    low: float | None = None
+    high: float | None = None
+    open_: Literal["", "low", "high", "both"] = ""
+
+    def schema(self) -> dict[str, float]:
+        """The bounds as JSON-schema keywords."""
+        bounds = {}
+        if self.low is not None:
+            bounds["exclusiveMinimum" if self.open_ in ("low", "both") else "minimum"] = self.low
+        if self.high is not None:
+            bounds["exclusiveMaximum" if self.open_ in ("high", "both") else "maximum"] = self.high
+        return bounds
+
+
+Positive = Annotated[float, Range(0, open_="low")]
+NonNegative = Annotated[float, Range(0)]
+Fraction = Annotated[float, Range(0, 1)]
+Decay = Annotated[float, Range(0, 1, open_="high")]
+Count = Annotated[int, Range(1)]
+
+_SCALARS = {int: "integer", float: "number", bool: "boolean", str: "string"}
+
+
+def _type_schema(hint: Any) -> dict[str, Any]:
+    origin = get_origin(hint)
+    if origin is Annotated:
+        base, *metadata = get_args(hint)
+        schema = _type_schema(base)
+        for item in metadata:
+            if isinstance(item, Range):
+                schema |= item.schema()
+        return schema
+    if origin is Literal:
+        return {"enum": list(get_args(hint))}
+    if origin is list:
+        return {"type": "array", "items": _type_schema(get_args(hint)[0])}
+    if origin in (Union, types.UnionType):
+        return {"anyOf": [_type_schema(part) for part in get_args(hint)]}
+    if hint is type(None):
+        return {"type": "null"}
+    if hint in _SCALARS:
+        return {"type": _SCALARS[hint]}
+    raise TypeError(f"an option of type {hint!r} cannot be written in an experiment")
+
+
+def schema_of(factory: Callable[..., Any], skip: tuple[str, ...] = ()) -> dict[str, Any]:
+    """JSON schema of the options of ``factory``: one property per parameter, its default included.
+
+    Args:
+        factory: a class (a dataclass included) or function whose annotated parameters are options.
+        skip: parameters that the caller fills in and an experiment must not.
+
+    Raises:
+        TypeError: if a parameter's annotation is not an int, float, bool, str, Literal, list or union of these.
+    """
+    hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory, include_extras=True)
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    for name, parameter in inspect.signature(factory).parameters.items():
+        if name in skip:
+            continue
+        properties[name] = _type_schema(hints[name])
+        if parameter.default is parameter.empty:
+            required.append(name)
+        else:
+            properties[name]["default"] = parameter.default
+    return {"type": "object", "additionalProperties": False, "properties": properties, "required": required}
+
+
+def fill(schema: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """``values`` with the defaults of ``schema`` for every option left out, in the schema's order."""
+    defaults = {name: entry["default"] for name, entry in schema["properties"].items() if "default" in entry}
+    return {
+        name: values.get(name, defaults.get(name))
+        for name in schema["properties"]
+        if name in values or name in defaults
+    }

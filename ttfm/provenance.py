@@ -1,0 +1,91 @@
+"""Who made an artefact, with what, when and how dear it was."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+import sys
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("ttfm", "torch", "torchvision", "numpy", "scipy", "pandas", "torch-fidelity", "lpips", "snakemake")
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        result = subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None
+
+
+@cache
+def source() -> dict[str, Any]:
+    """Commit of the code and whether tracked files differ from it; "unknown" outside a git checkout."""
+    commit = _git("rev-parse", "HEAD")
+    return {
+        "commit": commit or "unknown",
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
+    }
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that shape a result."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def now() -> str:
+    """The current time in UTC, ISO 8601 to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process so far, in MiB; shared libraries are counted as the system counts them."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def device_name(device: str) -> str:
+    """A device as a table shows it: "cpu" with the processor's name, or the GPU's name."""
+    if device.startswith("cuda"):
+        import torch
+
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"cpu ({_processor()})"
+
+
+@cache
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def record(config: dict[str, Any], device: str, started: str) -> dict[str, Any]:
+    """The provenance that stands beside every artefact: resolved config, code, versions, device and wall time."""
+    return {
+        "config": config,
+        **source(),
+        "versions": versions(),
+        "device": device_name(device),
+        "started": started,
+        "finished": now(),
+        "peak_memory_mb": peak_memory_mb(),
+    }

@@ -1,0 +1,69 @@
+"""What an experiment can name: losses, networks, data sets and training options, and a description of them all.
+
+The description is plain JSON, so that a workflow can be planned and checked without importing torch.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from torch import nn
+
+from ttfm.data.densities import Checkerboard, Ring
+from ttfm.data.digits import Digits
+from ttfm.losses import LOSSES, load_modules
+from ttfm.networks.mlp import MLP
+from ttfm.networks.unet import UNet
+from ttfm.options import schema_of
+from ttfm.training.trainer import TrainingOptions
+
+NETWORKS: dict[str, type[nn.Module]] = {"mlp": MLP, "unet": UNet}
+DATA: dict[str, Any] = {"ring": Ring, "checkerboard": Checkerboard, "digits": Digits}
+
+
+def describe(loss_modules: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Names, options and declarations of everything registered, as JSON-ready values.
+
+    Args:
+        loss_modules: further Python files that define losses.
+    """
+    load_modules(loss_modules)
+    return {
+        "losses": {
+            name: {
+                "options": schema_of(loss),
+                "title": loss.title,
+                "family": loss.family,
+                "source": loss.source,
+                "learns": loss.learns,
+                "needs_teacher": loss.needs_teacher,
+                "uses_jvp": loss.uses_jvp,
+                "summary": (inspect.getdoc(loss) or "").split("\n", 1)[0],
+            }
+            for name, loss in sorted(LOSSES.items())
+        },
+        "networks": {name: schema_of(network, skip=("shape",)) for name, network in NETWORKS.items()},
+        "data": {
+            name: {
+                "options": schema_of(data),
+                "kind": data.kind,
+                "shape": list(data.shape),
+                "closed_form": data.closed_form,
+                "available": data.available,
+            }
+            for name, data in DATA.items()
+        },
+        "training": schema_of(TrainingOptions),
+    }
+
+
+def build_network(config: dict[str, Any], shape: tuple[int, ...]) -> nn.Module:
+    """The network of a resolved ``{"name": ..., options}`` entry for states of ``shape``."""
+    options = {key: value for key, value in config.items() if key != "name"}
+    return NETWORKS[config["name"]](shape=tuple(shape), **options)
+
+
+def build_data(config: dict[str, Any]) -> Any:
+    """The data set of a resolved ``{"name": ..., options}`` entry."""
+    return DATA[config["name"]](**{key: value for key, value in config.items() if key != "name"})

@@ -1,0 +1,180 @@
+"""From result files to tables, figures and the page: the functions that a workflow's report steps call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ttfm.files import read_arrays, write_text
+from ttfm.reporting.costs import cost_table, summarise_costs
+from ttfm.reporting.inputs import Results, load
+from ttfm.reporting.labels import problem_metrics
+from ttfm.reporting.markup import latex, markdown
+from ttfm.reporting.names import VECTOR, figure_names
+from ttfm.reporting.palette import marks
+from ttfm.reporting.provenance import provenance, skipped_notes
+from ttfm.reporting.summary import summarise, summary_csv
+from ttfm.reporting.tables import Table, headline_table, metric_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ttfm.reporting.figures import Sampled
+
+__all__ = ["figure_names", "write_figures", "write_page", "write_tables"]
+
+NO_PATH = {
+    "to_data": "learns the map to data only: it re-noises between steps and follows no path",
+}
+
+
+def write_tables(results: Path) -> list[Path]:
+    """Write ``tables/summary.csv``, ``headline``, ``cost`` and one table per problem and metric; returns the paths.
+
+    The CSV files hold numbers to compute with; Markdown and LaTeX hold them as printed.
+
+    Args:
+        results: ``results/<experiment>``.
+    """
+    data = load(results)
+    folder = data.folder / "tables"
+    summary = summarise(data.metrics, data.experiment)
+    costs = summarise_costs(data.costs, data.experiment)
+    headline = {problem: about["headline"] for problem, about in data.experiment["problems"].items()}
+    texts = {
+        "summary.csv": summary_csv(summary),
+        "headline.csv": summary_csv(summary[summary["metric"] == summary["problem"].map(headline)]),
+        "cost.csv": summary_csv(costs),
+    }
+    tables = [headline_table(summary, data.experiment)]
+    for problem in data.experiment["problems"]:
+        for metric in problem_metrics(summary, data.experiment, problem):
+            tables.append(metric_table(summary, data.experiment, problem, metric))
+    for table in tables:
+        texts |= {f"{table.name}.md": markdown(table), f"{table.name}.tex": latex(table)}
+    cost_tables: list[Table] = [cost_table(costs, data.experiment, name) for name in data.experiment["problems"]]
+    texts |= {"cost.md": "\n".join(map(markdown, cost_tables)), "cost.tex": "\n".join(map(latex, cost_tables))}
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    return [folder / name for name in texts]
+
+
+def _seeds(data: Results, problem: str, student: str) -> Iterable[tuple[int, dict[str, Any]]]:
+    for seed in data.experiment["problems"][problem]["seeds"]:
+        yield seed, data.records.get((problem, student, seed), {})
+
+
+def _sampled(data: Results, problem: str, student: str) -> Sampled:
+    """The samples of the first seed that succeeded, or why there are none."""
+    from ttfm.reporting.figures import Sampled
+
+    about = data.experiment["students"][student]
+    mark = marks(data.experiment["students"])[student]
+    reasons = []
+    for seed, record in _seeds(data, problem, student):
+        path = data.folder / problem / student / str(seed) / "samples.npz"
+        if record.get("status", "ok") == "ok" and path.is_file():
+            reason = NO_PATH.get(about["learns"], "")
+            return Sampled(about["title"], mark, read_arrays(path), seed, reason)
+        reasons.append(record.get("reason") or f"seed {seed} left no samples")
+    return Sampled(about["title"], mark, reason="; ".join(dict.fromkeys(reasons)) or "no run")
+
+
+def _euler(data: Results, problem: str) -> Sampled:
+    from ttfm.reporting.figures import Sampled
+
+    path = data.folder / problem / "teacher_euler" / "0" / "samples.npz"
+    arrays = read_arrays(path) if path.is_file() else {}
+    return Sampled("Teacher, Euler", None, arrays, reason="the teacher's Euler samples are missing")
+
+
+def _array_figures(data: Results, problem: str) -> dict[str, Figure]:
+    """The figures of one problem that show samples."""
+    from ttfm.reporting import figures
+
+    about = data.experiment["problems"][problem]
+    budgets = data.experiment["budgets"]
+    students = [_sampled(data, problem, student) for student in data.experiment["students"]]
+    methods = [_euler(data, problem), *students]
+    solution = read_arrays(data.folder / problem / "solution.npz")
+    if about["kind"] == "images":
+        return {f"{problem}--grid": figures.image_grid(about["title"], solution["x1"], methods, budgets)}
+    reference: np.ndarray = read_arrays(data.folder / problem / "data.npz")["reference"]
+    return {
+        f"{problem}--samples": figures.samples(about["title"], reference, methods, budgets),
+        f"{problem}--trajectories": figures.trajectories(about["title"], solution["paths"], reference, students),
+    }
+
+
+def _reasons(data: Results, problem: str) -> str:
+    rows: pd.DataFrame = data.costs[(data.costs["problem"] == problem) & (data.costs["status"] != "ok")]
+    return "; ".join(dict.fromkeys(rows["reason"]))
+
+
+def write_figures(results: Path, problem: str | None = None) -> list[Path]:
+    """Write figures as PNG and SVG under ``figures/``; returns the paths.
+
+    Every declared figure is written whatever happened: where all of a panel failed, the panel says why.
+
+    Args:
+        results: ``results/<experiment>``.
+        problem: only this problem's figures; None for all of ``figure_names``, the cost figure included.
+
+    Raises:
+        ValueError: if the experiment has no such problem.
+    """
+    from ttfm.reporting import figures
+
+    data = load(results)
+    if problem is not None and problem not in data.experiment["problems"]:
+        raise ValueError(f"{results} has no problem {problem!r}; it has {', '.join(data.experiment['problems'])}")
+    summary = summarise(data.metrics, data.experiment)
+    written: list[Path] = []
+    for name in data.experiment["problems"] if problem is None else [problem]:
+        drawn = {
+            f"{name}--quality": figures.quality(summary, data.experiment, name),
+            f"{name}--training": figures.training(data.curves, data.experiment, name, _reasons(data, name)),
+        }
+        for stem, figure in (drawn | _array_figures(data, name)).items():
+            written += figures.save(figure, data.folder / "figures" / stem)
+    if problem is None:
+        costs = summarise_costs(data.costs, data.experiment)
+        written += figures.save(figures.cost(summary, costs, data.experiment), data.folder / "figures" / "cost")
+    return written
+
+
+def figure_files(folder: Path, problems: Mapping[str, Mapping[str, Any]]) -> dict[str, Path]:
+    """The file that the page embeds for each figure: SVG for charts, PNG where there are thousands of marks."""
+    return {
+        stem: folder / f"{stem}.{'svg' if stem.split('--')[-1] in VECTOR else 'png'}" for stem in figure_names(problems)
+    }
+
+
+def write_page(results: Path, out: Path) -> Path:
+    """Write the experiment's page, one self-contained HTML file, from its tables' sources and its figures.
+
+    Args:
+        results: ``results/<experiment>``; ``write_figures`` must have run.
+        out: the file to write, for example ``report/<experiment>/index.html``.
+
+    Raises:
+        FileNotFoundError: naming a figure that does not exist.
+    """
+    from ttfm.reporting.page import build_page
+
+    data = load(results)
+    page = build_page(
+        data.experiment,
+        summarise(data.metrics, data.experiment),
+        data.metrics,
+        data.costs,
+        figure_files(data.folder / "figures", data.experiment["problems"]),
+        provenance(data),
+        [*data.experiment.get("notes", []), *skipped_notes(data.metrics, data.experiment)],
+    )
+    write_text(out, page)
+    return Path(out)

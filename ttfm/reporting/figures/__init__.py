@@ -1,0 +1,11 @@
+"""One module per family of figures; every function takes tables or arrays and returns a matplotlib ``Figure``."""
+
+from __future__ import annotations
+
+from ttfm.reporting.figures.cost import cost
+from ttfm.reporting.figures.quality import quality
+from ttfm.reporting.figures.samples import Sampled, image_grid, samples, trajectories
+from ttfm.reporting.figures.style import save
+from ttfm.reporting.figures.training import training
+
+__all__ = ["Sampled", "cost", "image_grid", "quality", "samples", "save", "training", "trajectories"]

@@ -1,0 +1,66 @@
+"""Names as a reader sees them, and the order in which things are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from ttfm.evaluation.catalogue import METRICS, Metric
+from ttfm.reporting.numbers import listed
+
+REFERENCES = ("data", "teacher", "teacher_euler")
+"""Pseudo-students that stand beside the trained ones and never compete with them."""
+
+REFERENCE_TITLES = {
+    "data": "Data floor (data against data)",
+    "teacher": "Teacher, fine ODE",
+    "teacher_euler": "Teacher, k Euler steps",
+}
+
+
+def metric_label(name: str) -> Metric:
+    """The catalogue's words on a metric; one that it does not know (from a plug-in) goes by its own name."""
+    return METRICS.get(name) or Metric(name, name, "", "", depends_on_steps=True, kind="both", signed=True)
+
+
+def metric_order(found: Iterable[str], headline: str) -> list[str]:
+    """``found`` without repetition: the headline first, then in the catalogue's order, then unknown ones."""
+    names = list(dict.fromkeys(found))
+    known = list(METRICS)
+    rank = {name: known.index(name) if name in known else len(known) for name in names}
+    return sorted(names, key=lambda name: (name != headline, rank[name]))
+
+
+def problem_metrics(summary: pd.DataFrame, experiment: Mapping[str, Any], problem: str) -> list[str]:
+    """The metrics of one problem in display order, its headline metric first."""
+    found = summary.loc[summary["problem"] == problem, "metric"]
+    return metric_order(found, experiment["problems"][problem]["headline"])
+
+
+def method_title(experiment: Mapping[str, Any], student: str) -> str:
+    """The title of a student or of a reference row."""
+    if student in REFERENCE_TITLES:
+        return REFERENCE_TITLES[student]
+    return str(experiment["students"].get(student, {}).get("title", student))
+
+
+def step_columns(summary: pd.DataFrame, experiment: Mapping[str, Any], problem: str, metric: str) -> list[int | None]:
+    """The step budgets a metric's table has columns for; ``[None]`` for a metric that does not depend on them."""
+    rows = summary[(summary["problem"] == problem) & (summary["metric"] == metric)]
+    if rows["steps"].isna().all():
+        return [None]
+    return list(experiment["budgets"])
+
+
+def steps_title(steps: int | None) -> str:
+    """A column's title: "1 step", "4 steps", or "value"."""
+    if steps is None:
+        return "value"
+    return "1 step" if steps == 1 else f"{steps} steps"
+
+
+def steps_list(steps: Sequence[int]) -> str:
+    """Step budgets in a sentence: "1 step", "2, 4 and 8 steps"."""
+    return f"{listed(str(k) for k in steps)} {'step' if list(steps) == [1] else 'steps'}"

@@ -1,0 +1,211 @@
+"""The page: one self-contained HTML file for a reader who did not run the experiment."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from ttfm.reporting import palette
+from ttfm.reporting.alt import alternative, caption
+from ttfm.reporting.costs import cost_table, summarise_costs
+from ttfm.reporting.labels import metric_label, problem_metrics, steps_list
+from ttfm.reporting.names import figure_names
+from ttfm.reporting.numbers import duration, listed, plural
+from ttfm.reporting.provenance import failures
+from ttfm.reporting.tables import RULES, headline_table, metric_table
+from ttfm.reporting.verdict import findings
+
+HERE = Path(__file__).parent
+LEARNS = {
+    "any_to_any": "the jump between any two times",
+    "to_data": "the jump from any time to data",
+    "velocity": "the velocity",
+}
+_ARXIV = re.compile(r"(arXiv:? ?(\d{4}\.\d{4,5}))")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """An embedded figure: data URIs for light and dark pages ("" where there is no dark version), size and words."""
+
+    light: str
+    dark: str
+    width: int
+    height: int
+    alt: str
+    caption: str
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _size(path: Path, content: bytes) -> tuple[int, int]:
+    """Width and height in pixels (PNG, from its header) or points (SVG, from its root element)."""
+    if path.suffix == ".png":
+        width, height = struct.unpack(">II", content[16:24])
+        return width, height
+    found = re.search(rb'<svg [^>]*?width="([\d.]+)pt"[^>]*?>', content, re.S)
+    height_found = re.search(rb'<svg [^>]*?height="([\d.]+)pt"', content, re.S)
+    if not found or not height_found:
+        raise ValueError(f"{path}: not a figure of this package (no size in points); draw the figures again")
+    return round(float(found[1])), round(float(height_found[1]))
+
+
+def embed(path: Path, alt: str, words: str) -> Figure:
+    """Read a PNG or SVG figure into the page.
+
+    Raises:
+        FileNotFoundError: if the figure was not drawn.
+        ValueError: if it is of another kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"figure {path} does not exist; draw the figures before the page")
+    content = path.read_bytes()
+    width, height = _size(path, content)
+    if path.suffix == ".png":
+        return Figure(_uri("png", content), "", width, height, alt, words)
+    dark = palette.for_dark(content.decode("utf-8")).encode("utf-8")
+    return Figure(_uri("svg+xml", content), _uri("svg+xml", dark), width, height, alt, words)
+
+
+def linked(text: str) -> list[tuple[str, str]]:
+    """``text`` in pieces (words, address), the address "" except for arXiv numbers."""
+    pieces, end = [], 0
+    for found in _ARXIV.finditer(text):
+        pieces += [(text[end : found.start()], ""), (found[1], f"https://arxiv.org/abs/{found[2]}")]
+        end = found.end()
+    return [piece for piece in (*pieces, (text[end:], "")) if piece[0]]
+
+
+def style() -> str:
+    """The page's style sheet, the students' colours included."""
+    light = "".join(f".c{i}{{color:{colour}}}" for i, colour in enumerate(palette.COLOURS))
+    dark = "".join(f".c{i}{{color:{colour}}}" for i, colour in enumerate(palette.ON_DARK))
+    text = (HERE / "page.css").read_text(encoding="utf-8")
+    return f"{text}\n{light}\n@media screen and (prefers-color-scheme: dark){{{dark}}}\n"
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}'"
+
+
+def content_security_policy(css: str, script: str) -> str:
+    """A policy that lets nothing in but embedded images and exactly this style sheet and this script."""
+    return (
+        f"default-src 'none'; img-src data:; style-src {_hash(css)}; script-src {_hash(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["linked"] = linked
+    environment.filters["duration"] = duration
+    return environment
+
+
+def _problems(
+    summary: pd.DataFrame, costs: pd.DataFrame, experiment: Mapping[str, Any], shown: Mapping[str, Figure]
+) -> list[dict[str, Any]]:
+    sections = []
+    for name, about in experiment["problems"].items():
+        sections.append({
+            "anchor": f"problem-{len(sections) + 1}",
+            "title": about["title"],
+            "description": about["description"],
+            "headline": metric_label(about["headline"]).title,
+            "teacher": "known in closed form" if about["teacher"] == "closed_form" else "learned by flow matching",
+            "seeds": plural(len(about["seeds"]), "seed"),
+            "figures": [shown[stem] for stem in figure_names({name: about})[:-1]],
+            "tables": [
+                metric_table(summary, experiment, name, metric)
+                for metric in problem_metrics(summary, experiment, name)
+            ],
+            "cost": cost_table(costs, experiment, name),
+        })  # fmt: skip
+    return sections
+
+
+def _facts(experiment: Mapping[str, Any]) -> dict[str, Any]:
+    """What the introduction says, from the plan alone."""
+    students, problems = experiment["students"].values(), experiment["problems"].values()
+    counts = sorted({len(about["seeds"]) for about in problems})
+    spread = plural(counts[0], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+    return {
+        "methods": listed(about["title"] for about in students),
+        "problems": listed(about["title"] for about in problems),
+        "budgets": steps_list(experiment["budgets"]),
+        "seeds": spread,
+        "itvm": listed(about["title"] for about in students if about["loss"] == "itvm"),
+        "alone": listed(about["title"] for about in students if not about["needs_teacher"]),
+        "alone_count": sum(not about["needs_teacher"] for about in students),
+        "learned": any(about["teacher"] != "closed_form" for about in problems),
+    }
+
+
+def build_page(
+    experiment: dict[str, Any],
+    summary: pd.DataFrame,
+    metrics: pd.DataFrame,
+    costs: pd.DataFrame,
+    figures: Mapping[str, Path],
+    provenance: Mapping[str, Any],
+    notes: list[str],
+) -> str:
+    """The experiment's page as HTML; nothing is loaded from anywhere, every value is escaped.
+
+    Args:
+        experiment: ``experiment.json``.
+        summary: from ``summarise``.
+        metrics: the long table.
+        costs: ``costs.csv``, one row per run.
+        figures: PNG or SVG file of every name in ``figure_names(experiment["problems"])``.
+        provenance: from ``provenance``.
+        notes: sentences for the notes section.
+
+    Raises:
+        FileNotFoundError: naming a figure that does not exist.
+        KeyError: naming a figure that ``figures`` lacks.
+    """
+    shown = {
+        stem: embed(figures[stem], alternative(stem, summary, experiment), caption(stem))
+        for stem in figure_names(experiment["problems"])
+    }
+    cost_summary = summarise_costs(costs, experiment)
+    css, script = style(), (HERE / "page.js").read_text(encoding="utf-8")
+    return _environment().get_template("page.html.j2").render(
+        policy=content_security_policy(css, script),
+        css=Markup(css),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own file
+        experiment=experiment,
+        facts=_facts(experiment),
+        headline=headline_table(summary, experiment),
+        rules=RULES,
+        findings=findings(summary, cost_summary, experiment),
+        problems=_problems(summary, cost_summary, experiment, shown),
+        cost_figure=shown["cost"],
+        learns=LEARNS,
+        notes=notes,
+        failures=failures(metrics, costs, experiment),
+        provenance=provenance,
+        config=json.dumps(provenance.get("config", {}), indent=2, ensure_ascii=False),
+        marks=palette.marks(experiment["students"]),
+        shapes=palette.SHAPES,
+    )  # fmt: skip

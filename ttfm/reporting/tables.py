@@ -1,0 +1,251 @@
+"""What each table says: captions, rows and cells, once, for every format that it is written in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from ttfm.reporting.labels import (
+    REFERENCES,
+    method_title,
+    metric_label,
+    step_columns,
+    steps_list,
+    steps_title,
+)
+from ttfm.reporting.numbers import decimals, listed, number
+from ttfm.reporting.summary import joined, pick, summarise
+
+__all__ = ["Cell", "Row", "Table", "headline_table", "metric_table", "summarise"]
+
+ABSENT = "–"
+RULES = (
+    "Mean over seeds ± half-width of its 95 % interval (Student's t); in brackets the number of seeds, as 2/3 where "
+    "some failed. Lower is better. Bold: the lowest mean among the trained students. †: its interval overlaps that of "
+    "the lowest mean, so no ranking between the two is claimed. References are not ranked."
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell.
+
+    Attributes:
+        text: the number, or a word where there is none.
+        ci: half-width of the interval, "" where unknown.
+        n: number of seeds, "" where there is nothing to count.
+        best: the lowest mean among trained students.
+        tie: overlaps the best.
+        span: number of columns.
+        value: what a sortable table sorts by; None sorts last.
+        why: in words, why there is no number.
+    """
+
+    text: str
+    ci: str = ""
+    n: str = ""
+    best: bool = False
+    tie: bool = False
+    span: int = 1
+    value: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: the student's label (its mark on the page), its title and its cells."""
+
+    student: str
+    title: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table before it has a format.
+
+    Attributes:
+        name: file stem.
+        title: short title.
+        about: what the numbers are.
+        rules: how to read a cell; the same for all tables of a kind.
+        scored: N, split, extractor, seeds, commit and device.
+        stub: heading of the first column.
+        header: headings of the other columns.
+        groups: headings above ``header`` with the number of columns each spans; empty if there are none.
+        body: rows that compete.
+        references: rows set apart.
+        notes: why cells are empty, one sentence each.
+    """
+
+    name: str
+    title: str
+    about: str
+    rules: str
+    scored: str
+    stub: str
+    header: tuple[str, ...]
+    groups: tuple[tuple[str, int], ...]
+    body: tuple[Row, ...]
+    references: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def caption(self) -> str:
+        """Everything a reader needs who sees the table alone."""
+        return " ".join(part for part in (self.about, self.rules, self.scored) if part)
+
+
+def count(row: pd.Series) -> str:
+    """The number of seeds behind a mean: "3", or "2/3" where one of three failed."""
+    return str(row["n"]) if not row["failed"] else f"{row['n']}/{row['n'] + row['failed']}"
+
+
+def _cell(row: pd.Series | None, places: int, *, reference: bool, span: int = 1) -> Cell:
+    if row is None:
+        return Cell(
+            ABSENT, span=span, why="not defined for this metric" if reference else "not part of this experiment"
+        )
+    if row["n"] == 0:
+        return Cell("failed" if row["failed"] else ABSENT, span=span, why=row["reason"])
+    return Cell(
+        text=number(row["mean"], places),
+        ci="" if math.isnan(row["ci"]) else number(row["ci"], places, size=row["mean"]),
+        # A reference is sampled from one fixed teacher: it has no training seeds to count.
+        n="" if reference else count(row),
+        best=bool(row["best"]),
+        tie=bool(row["tie"]),
+        span=span,
+        value=row["mean"],
+    )
+
+
+def _cells(
+    summary: pd.DataFrame, experiment: Mapping[str, Any], problem: str, metric: str, student: str, places: int
+) -> list[Cell]:
+    columns = step_columns(summary, experiment, problem, metric)
+    reference = student in REFERENCES
+    constant = pick(summary, problem, metric, student, None) if reference else None
+    if constant is not None or student in ("data", "teacher"):
+        return [_cell(constant, places, reference=True, span=len(columns))]
+    return [_cell(pick(summary, problem, metric, student, k), places, reference=reference) for k in columns]
+
+
+def _places(summary: pd.DataFrame, problem: str, metric: str) -> int:
+    rows = summary[(summary["problem"] == problem) & (summary["metric"] == metric)]
+    trained = rows[~rows["student"].isin(REFERENCES)]
+    return decimals((trained if (trained["n"] > 0).any() else rows)["mean"])
+
+
+def gaps(summary: pd.DataFrame, experiment: Mapping[str, Any], problem: str, metric: str) -> list[str]:
+    """One sentence per student and reason for which seeds of ``metric`` have no value."""
+    rows = summary[(summary["problem"] == problem) & (summary["metric"] == metric)]
+    rows = rows[(rows["failed"] + rows["skipped"] > 0) & ~rows["student"].isin(REFERENCES)]
+    sentences = []
+    for (student, reason, n), group in rows.groupby(["student", "reason", "n"], sort=False):
+        steps = [int(k) for k in group["steps"].dropna()]
+        where = f" at {steps_list(steps)}" if steps and len(steps) < len(experiment["budgets"]) else ""
+        what = "no value" if n == 0 else "a mean over fewer seeds"
+        sentences.append(f"{method_title(experiment, student)} has {what}{where}: {reason or 'no reason recorded'}.")
+    return sentences
+
+
+def protocol(summary: pd.DataFrame, problem: str, metric: str) -> str:
+    """What was scored: N, split, extractor, number of seeds, commit and device, as the end of a caption."""
+    rows = summary[(summary["problem"] == problem) & (summary["metric"] == metric)]
+    rows = rows[rows["n"] > 0]
+    trained = rows[~rows["student"].isin(REFERENCES)]
+    if trained.empty:
+        return "No trained student has a value."
+    seeds = sorted(set(trained["n"]))
+    spread = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    parts = [f"N = {joined(rows['N']) or 'unknown'}"]
+    parts += [f"{name} {joined(rows[name])}" for name in ("split", "extractor") if joined(rows[name]) not in ("", "-")]
+    parts += [f"n = {spread} seeds", f"commit {joined(c[:12] for c in rows['commit']) or 'unknown'}"]
+    parts += [f"device {joined(rows['device']) or 'unknown'}"]
+    text = ", ".join(parts) + "."
+    if len(trained[["N", "split", "extractor"]].drop_duplicates()) > 1:
+        text += " The rows were scored by different protocols and cannot be ranked."
+    return text
+
+
+def metric_table(summary: pd.DataFrame, experiment: Mapping[str, Any], problem: str, metric: str) -> Table:
+    """One metric of one problem: students by step budgets, references apart.
+
+    Args:
+        summary: from ``summarise``.
+        experiment: ``experiment.json``.
+        problem: its key in ``experiment["problems"]``.
+        metric: its name in ``summary``.
+    """
+    label = metric_label(metric)
+    places = _places(summary, problem, metric)
+    here = summary[(summary["problem"] == problem) & (summary["metric"] == metric)]
+    references = [name for name in REFERENCES if name in set(here["student"])]
+
+    def rows(students: Sequence[str]) -> tuple[Row, ...]:
+        return tuple(
+            Row(name, method_title(experiment, name), tuple(_cells(summary, experiment, problem, metric, name, places)))
+            for name in students
+        )
+
+    return Table(
+        name=f"{problem}--{metric}",
+        title=f"{experiment['problems'][problem]['title']}: {label.title}",
+        about=label.description,
+        rules=RULES,
+        scored=protocol(summary, problem, metric),
+        stub="Method",
+        header=tuple(steps_title(k) for k in step_columns(summary, experiment, problem, metric)),
+        groups=(),
+        body=rows(list(experiment["students"])),
+        references=rows(references),
+        notes=tuple(gaps(summary, experiment, problem, metric)),
+    )
+
+
+def headline_table(summary: pd.DataFrame, experiment: Mapping[str, Any]) -> Table:
+    """Every method against every problem's headline metric at every step budget.
+
+    Args:
+        summary: from ``summarise``.
+        experiment: ``experiment.json``.
+    """
+    problems = {name: about["headline"] for name, about in experiment["problems"].items()}
+    columns = {name: step_columns(summary, experiment, name, metric) for name, metric in problems.items()}
+    groups = tuple(
+        (f"{experiment['problems'][name]['title']}: {metric_label(metric).title}", len(columns[name]))
+        for name, metric in problems.items()
+    )
+    places = {name: _places(summary, name, metric) for name, metric in problems.items()}
+
+    def row(student: str) -> Row:
+        cells: list[Cell] = []
+        for name, metric in problems.items():
+            cells += _cells(summary, experiment, name, metric, student, places[name])
+        return Row(student, method_title(experiment, student), tuple(cells))
+
+    scored = [f"{experiment['problems'][name]['title']}: {protocol(summary, name, m)}" for name, m in problems.items()]
+    notes = [
+        f"{experiment['problems'][name]['title']}: {sentence}"
+        for name, metric in problems.items()
+        for sentence in gaps(summary, experiment, name, metric)
+    ]
+    titles = listed(about["title"] for about in experiment["problems"].values())
+    return Table(
+        name="headline",
+        title=f"Headline metric of every problem: {titles}",
+        about="",
+        rules=RULES,
+        scored=" ".join(scored),
+        stub="Method",
+        header=tuple(steps_title(k) for name in problems for k in columns[name]),
+        groups=groups,
+        body=tuple(row(name) for name in experiment["students"]),
+        references=tuple(row(name) for name in REFERENCES if name in set(summary["student"])),
+        notes=tuple(notes),
+    )

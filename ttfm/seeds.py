@@ -1,0 +1,46 @@
+"""Randomness by name: every random number is a function of (seed, stream, index), never of what ran before.
+
+Losses that train on the same seed therefore see the same data in the same order, whatever they draw besides, and noise
+for evaluation belongs to a sample's index, not to a batch or a device.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_STREAMS = ("init", "batch", "teacher-batch", "evaluation-noise", "renoise", "reference", "floor", "classifier")
+BLOCK = 256
+"""Evaluation noise is drawn in blocks of this many consecutive indices, each from a generator of its own."""
+
+
+def generator(seed: int, stream: str, index: int = 0, device: str | torch.device = "cpu") -> torch.Generator:
+    """A generator determined by (seed, stream, index).
+
+    Args:
+        seed: non-negative integer.
+        stream: what the numbers are for, one of the module's streams.
+        index: step, block or any other non-negative counter within the stream.
+        device: where the numbers are drawn; CPU and GPU generators give different numbers.
+    """
+    state = np.random.SeedSequence([seed, _STREAMS.index(stream), index]).generate_state(1, np.uint64)[0]
+    # manual_seed takes a signed 64-bit value; one bit less than the state has keeps it in range.
+    return torch.Generator(device).manual_seed(int(state >> np.uint64(1)))
+
+
+def indexed_noise(
+    seed: int, count: int, shape: tuple[int, ...], stream: str = "evaluation-noise", draw: int = 0
+) -> Tensor:
+    """Standard normal noise for sample indices 0 .. count-1, independent of ``count``; shape ``(count, *shape)``.
+
+    Args:
+        seed: non-negative integer.
+        count: number of samples.
+        shape: shape of one sample.
+        stream: name of the stream.
+        draw: which of several independent noises per sample (re-noising steps).
+    """
+    blocks = -(-count // BLOCK)
+    noise = [torch.randn(BLOCK, *shape, generator=generator(seed, stream, draw * 2**32 + b)) for b in range(blocks)]
+    return torch.cat(noise)[:count]

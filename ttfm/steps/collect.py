@@ -1,0 +1,66 @@
+"""Gather the metrics, costs and curves of all runs into three tables."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+from typing import Any
+
+from ttfm.files import read_json
+from ttfm.steps.common import COST_COLUMNS, METRIC_COLUMNS, log, path_argument, write_csv
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The step's arguments."""
+    path_argument(parser, "results", "the experiment's folder")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write metrics.csv, costs.csv and curves.csv, in the experiment's order."""
+    root: Path = arguments.results
+    experiment = read_json(root / "experiment.json")
+    metrics: list[dict[str, Any]] = []
+    costs: list[dict[str, Any]] = []
+    curves: list[dict[str, Any]] = []
+    for problem, card in experiment["problems"].items():
+        metrics += _csv(root / problem / "baselines" / "metrics.csv")
+        runs = [("teacher", None, root / problem / "teacher")]
+        for student in experiment["students"]:
+            runs += [(student, seed, root / problem / student / str(seed)) for seed in card["seeds"]]
+        for student, seed, folder in runs:
+            who = {"problem": problem, "student": student, "seed": seed}
+            if seed is not None:
+                metrics += _csv(folder / "metrics.csv")
+            costs.append(_cost(read_json(folder / "record.json")) | who)
+            curves += [row | who for row in _csv(folder / "curve.csv")]
+    write_csv(root / "metrics.csv", metrics, METRIC_COLUMNS)
+    write_csv(root / "costs.csv", costs, COST_COLUMNS)
+    names = list(dict.fromkeys(key for row in curves for key in row))
+    first = ["problem", "student", "seed", "step", "seconds", "loss", "map_error"]
+    write_csv(root / "curves.csv", curves, first + [name for name in names if name not in first])
+    for row in costs:
+        if row["status"] == "failed":
+            log.warning("%s/%s/%s failed: %s", row["problem"], row["student"], row["seed"], row["reason"])
+
+
+def _csv(path: Path) -> list[dict[str, Any]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _cost(record: dict[str, Any]) -> dict[str, Any]:
+    config = record["config"]
+    same = (
+        "iterations",
+        "batch",
+        "seconds",
+        "seconds_per_step",
+        "peak_memory_mb",
+        "status",
+        "reason",
+        "commit",
+        "device",
+    )
+    row = {key: record[key] for key in same} | record["calls"]
+    return row | {"experiment": config["experiment"], "loss": config["loss"]["name"], "seed": config["seed"]}

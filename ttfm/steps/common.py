@@ -1,0 +1,117 @@
+"""What several steps share: arguments, devices, weights on disk and records."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ttfm.files import read_json
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from ttfm.flow.solvers import Field
+
+log = logging.getLogger("ttfm")
+
+
+def path_argument(parser: argparse.ArgumentParser, name: str, text: str, required: bool = True) -> None:
+    """Add ``--name PATH``."""
+    parser.add_argument(f"--{name}", type=Path, metavar="PATH", required=required, help=text)
+
+
+def config_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--config``, the resolved JSON of the run."""
+    path_argument(parser, "config", "the run's resolved JSON, as written by the plan step")
+
+
+def pick_device(wanted: str) -> str:
+    """The device for "auto", "cpu" or "cuda".
+
+    Raises:
+        ValueError: if a GPU is asked for and there is none.
+    """
+    import torch
+
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device: 'cuda' was asked for and torch finds no GPU; use 'auto' or 'cpu'")
+    return wanted
+
+
+def save_weights(path: Path, network: nn.Module, about: dict[str, str]) -> None:
+    """Store a network's weights atomically as safetensors."""
+    from safetensors.torch import save_file
+
+    from ttfm.files import replacing
+
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(state, temporary, metadata=about)
+
+
+def load_network(path: Path, config: dict[str, Any], device: str = "cpu") -> nn.Module:
+    """The network of a resolved config with the weights of ``path``.
+
+    Raises:
+        ValueError: naming the file, if it is damaged or does not fit the network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from ttfm.registry import build_network
+
+    network = build_network(config["network"], config["shape"])
+    try:
+        network.load_state_dict(load_file(path, device="cpu"))
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(
+            f"{path}: damaged weights, or weights of another network ({error}); delete it and run again"
+        ) from None
+    return network.to(device)
+
+
+def teacher_field(config: dict[str, Any], network: nn.Module) -> Field:
+    """The teacher's velocity: closed form where the data set has one, else the network's diagonal."""
+    from ttfm.flow.fields import LearnedField
+    from ttfm.registry import build_data
+
+    if config["closed_form"]:
+        return build_data(config["data"]).field()
+    return LearnedField(network.eval().requires_grad_(False))
+
+
+def tensors(path: Path) -> dict[str, torch.Tensor]:
+    """All arrays of an ``.npz`` as tensors."""
+    import torch
+
+    from ttfm.files import read_arrays
+
+    return {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A run's resolved JSON."""
+    return read_json(path)
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]], columns: list[str]) -> None:
+    """Write rows atomically as CSV; missing values are empty and floats are written in full precision."""
+    import csv
+    import io
+
+    from ttfm.files import write_text
+
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
+    writer.writeheader()
+    writer.writerows([{key: "" if value is None else value for key, value in row.items()} for row in rows])
+    write_text(path, text.getvalue())
+
+
+METRIC_COLUMNS = ["experiment", "problem", "student", "loss", "seed", "steps", "metric", "value", "N", "split", "extractor", "status", "reason", "commit", "device"]
+COST_COLUMNS = ["experiment", "problem", "student", "loss", "seed", "iterations", "batch", "seconds", "seconds_per_step", "peak_memory_mb", "forward", "backward", "jvp", "teacher", "status", "reason", "commit", "device"]

@@ -1,0 +1,38 @@
+"""Find the trunk of LPIPS, or say why it cannot be had."""
+
+from __future__ import annotations
+
+import argparse
+
+from ttfm.files import replacing, sha256, write_json
+from ttfm.provenance import now, record
+from ttfm.steps.common import log, path_argument
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The step's arguments."""
+    parser.add_argument("--assets", default=None, help="folder of weights; default: the variable TTFM_ASSETS")
+    path_argument(parser, "weights", "where to write the trunk's weights (safetensors; no tensors where not to be had)")
+    path_argument(parser, "record", "where to write what was found (JSON)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Copy the checked weights to one place that the whole experiment reads.
+
+    Where the weights cannot be had the record says so, and LPIPS is left out; a damaged file is an error.
+    """
+    from safetensors.torch import save_file
+
+    from ttfm.evaluation import weights
+
+    started = now()
+    status, reason, tensors, source = "ok", "", {}, {}
+    try:
+        path = weights.find(weights.SQUEEZENET, arguments.assets or None)
+        tensors, source = weights.load(path), {"file": path.name, "sha256": sha256(path)}
+    except weights.AssetUnavailable as error:
+        status, reason = "skipped", str(error)
+        log.warning("LPIPS is left out: %s", reason)
+    with replacing(arguments.weights) as temporary:
+        save_file(tensors, temporary)
+    write_json(arguments.record, {"status": status, "reason": reason, **source} | record({}, "cpu", started))

@@ -1,0 +1,68 @@
+"""What the evaluate and the baselines step share: their inputs, and rows of the long table."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ttfm.provenance import device_name, source
+from ttfm.steps.common import METRIC_COLUMNS, path_argument, write_csv
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ttfm.evaluation.scoring import Scorer
+
+SCATTERED = 2048
+"""How many samples of points are kept for the scatter plots."""
+
+
+def input_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what both steps read."""
+    path_argument(parser, "data", "the problem's reference and floor sets (npz)")
+    path_argument(parser, "solution", "the teacher's fine ODE solution (npz)")
+    path_argument(parser, "classifier", "weights of the digit classifier (images only)", required=False)
+    path_argument(parser, "lpips", "weights of the LPIPS trunk (images only)", required=False)
+    path_argument(parser, "lpips-record", "record of the LPIPS trunk (images only)", required=False)
+    path_argument(parser, "metrics", "where to write the rows of the long table (CSV)")
+    path_argument(parser, "samples", "where to write the first samples at every budget (npz)")
+
+
+def build_scorer(config: dict[str, Any], arguments: argparse.Namespace, data: Any, solution: Any) -> Scorer:
+    """The scorer of a problem.
+
+    Raises:
+        ValueError: if an image problem lacks the classifier or the LPIPS files.
+    """
+    from ttfm.evaluation.scoring import Scorer
+
+    lpips = None
+    if config["kind"] == "images":
+        if not (arguments.classifier and arguments.lpips and arguments.lpips_record):
+            raise ValueError("an image problem needs --classifier, --lpips and --lpips-record")
+        lpips = (arguments.lpips, arguments.lpips_record)
+    return Scorer(config["kind"], data["reference"], solution["x1"], arguments.classifier, lpips)
+
+
+def shown_arrays(config: dict[str, Any], budget: int, samples: Tensor) -> dict[str, Any]:
+    """The arrays of ``samples.npz`` for one budget."""
+    arrays = {f"k{budget}": samples[: config["evaluation"]["shown"]].cpu().numpy()}
+    if config["kind"] == "points":
+        arrays[f"all_k{budget}"] = samples[:SCATTERED].cpu().numpy()
+    return arrays
+
+
+def write_metrics(path: Path, config: dict[str, Any], rows: Iterable[dict[str, Any]], device: str) -> None:
+    """Complete the rows with what all of them share, and write them."""
+    from ttfm.evaluation.scoring import finite
+
+    common = {
+        "experiment": config["experiment"],
+        "problem": config["problem"],
+        "status": "ok",
+        "commit": source()["commit"],
+        "device": device_name(device),
+    }
+    write_csv(path, [common | finite(row) for row in rows], METRIC_COLUMNS)

@@ -1,0 +1,70 @@
+"""What the teacher and the student step share: run a trainer, show progress, write weights, curve and record."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ttfm.files import write_json
+from ttfm.provenance import record
+from ttfm.steps.common import log, path_argument, save_weights, write_csv
+
+if TYPE_CHECKING:
+    from ttfm.training.trainer import Trainer
+
+
+def output_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the three files that every training writes."""
+    path_argument(parser, "weights", "where to write the weights of the evaluation EMA (safetensors)")
+    path_argument(parser, "curve", "where to write the training curve (CSV)")
+    path_argument(parser, "record", "where to write the record (JSON): outcome, cost and provenance")
+
+
+def run_training(
+    trainer: Trainer, config: dict[str, Any], device: str, started: str, outputs: argparse.Namespace
+) -> None:
+    """Train to the end or to the first non-finite term; write the files either way.
+
+    A diverged run is a result: its record says "failed" and why, its weights are those of the last finite step, and the
+    rest of the experiment goes on.
+    """
+    from tqdm import tqdm
+
+    from ttfm.training.trainer import NonFiniteError, parameter_count
+
+    options = trainer.options
+    label = "/".join(str(config[key]) for key in ("problem", "student", "seed") if key in config)
+    rows: list[dict[str, float]] = []
+    status, reason, done = "ok", "", 0
+    log.info("%s: %s, %d iterations of batch %d on %s", label, trainer.loss, options.iterations, options.batch, device)
+    # disable=None: no bar where the output is not a terminal.
+    with tqdm(total=options.iterations, desc=label, unit="step", disable=None, mininterval=0.5) as bar:
+        try:
+            for progress in trainer.run():
+                done = progress.step
+                bar.update()
+                if progress.row:
+                    rows.append(progress.row)
+                    bar.set_postfix({"loss": f"{progress.row['loss']:.3g}"}, refresh=False)
+                    if "map_error" in progress.row or done == options.iterations:
+                        shown = "  ".join(f"{k} {v:.4g}" for k, v in progress.row.items() if k != "step")
+                        log.info("%s: step %d  %s", label, done, shown)
+        except NonFiniteError as error:
+            status, reason = "failed", str(error)
+            log.error("%s: %s", label, reason)
+    save_weights(Path(outputs.weights), trainer.evaluation.network, {"problem": config["problem"], "status": status})
+    columns = ["step", "seconds", "loss", *trainer.terms, "map_error"]
+    write_csv(outputs.curve, rows, columns)  # type: ignore[arg-type]
+    outcome = {
+        "status": status,
+        "reason": reason,
+        "iterations": done,
+        "batch": options.batch,
+        "parameters": parameter_count(trainer.network),
+        "seconds": round(trainer.seconds, 3),
+        "seconds_per_step": round(trainer.seconds / done, 6) if done else None,
+        "calls": trainer.calls,
+    }
+    write_json(outputs.record, outcome | record(config, device, started))
+    log.info("%s: %s after %d steps, %.1f s", label, status, done, trainer.seconds)

@@ -1,0 +1,1 @@
+"""Training: the loop, its moving averages, and what a run writes."""

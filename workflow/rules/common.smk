@@ -1,0 +1,98 @@
+"""The experiment, checked and resolved; names and file lists that the rules share."""
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(Path(workflow.basedir)))
+
+from ttfm.experiment import ExperimentError
+from ttfm.planning import plan
+from ttfm.reporting.names import figure_names
+
+SOURCE = (
+    ", ".join(map(str, workflow.overwrite_configfiles))
+    or "workflow/experiments/default.yaml"
+)
+
+try:
+    PLAN = plan(dict(config), SOURCE)
+except (ExperimentError, FileNotFoundError, ValueError) as error:
+    raise WorkflowError(str(error))
+
+NAME = PLAN.experiment["name"]
+ROOT = f"results/{NAME}"
+PAGE = f"report/{NAME}/index.html"
+PROBLEMS = PLAN.experiment["problems"]
+STUDENTS = PLAN.experiment["students"]
+FIGURES = figure_names(PROBLEMS)
+
+
+wildcard_constraints:
+    problem="|".join(PROBLEMS),
+    student="|".join(STUDENTS),
+    seed=r"\d+",
+
+
+def modules(*patterns):
+    """The package's source files that a step depends on, so that editing them reruns the step and nothing else."""
+    return sorted(
+        str(path) for pattern in patterns for path in Path("ttfm").glob(pattern)
+    )
+
+
+BASE = modules("files.py", "seeds.py", "options.py", "steps/common.py")
+FLOW = modules("flow/*.py")
+MODEL = FLOW + modules("networks/*.py")
+DATA = modules("data/*.py")
+TRAINING = (
+    BASE
+    + MODEL
+    + DATA
+    + modules("training/*.py", "steps/training.py", "losses/base.py")
+)
+SCORING = BASE + MODEL + modules("evaluation/*.py", "steps/scoring.py")
+
+
+def loss_module(name):
+    """The file that defines a loss of the package; for losses from `loss_modules`, those files."""
+    own = [
+        str(path)
+        for path in Path("ttfm/losses").glob("*.py")
+        if f'name = "{name}"' in path.read_text()
+    ]
+    return own or PLAN.experiment["config"]["loss_modules"]
+
+
+def student_loss_module(wildcards):
+    return loss_module(STUDENTS[wildcards.student]["loss"])
+
+
+def scoring_networks(wildcards):
+    """The networks that score images; points are scored without any."""
+    if PROBLEMS[wildcards.problem]["kind"] != "images":
+        return {}
+    return {
+        "classifier": f"{ROOT}/{wildcards.problem}/classifier/weights.safetensors",
+        "lpips": f"{ROOT}/weights/lpips-squeeze.safetensors",
+        "lpips_record": f"{ROOT}/weights/lpips-squeeze.json",
+    }
+
+
+def scoring_arguments(wildcards, input):
+    names = scoring_networks(wildcards)
+    return " ".join(f"--{name.replace('_', '-')} {input[name]}" for name in names)
+
+
+def runs(pattern):
+    """`pattern` filled in for every run of the plan."""
+    return [
+        f"{ROOT}/{pattern}".format(problem=p, student=s, seed=n)
+        for p, s, n in PLAN.runs
+    ]
+
+
+def problems(pattern):
+    return [f"{ROOT}/{pattern}".format(problem=p) for p in PROBLEMS]

@@ -1,0 +1,55 @@
+rule evaluate:
+    input:
+        unpack(scoring_networks),
+        config=f"{ROOT}/plan/{{problem}}/{{student}}/{{seed}}/evaluate.json",
+        student=rules.student.output.weights,
+        student_record=rules.student.output.record,
+        teacher=rules.teacher.output.weights,
+        data=rules.data.output.arrays,
+        solution=rules.solution.output.arrays,
+        code=SCORING + modules("steps/evaluate.py"),
+    output:
+        metrics=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/metrics.csv",
+        samples=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/samples.npz",
+    log:
+        f"{ROOT}/logs/{{problem}}/{{student}}/{{seed}}/evaluate.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{problem}}/{{student}}/{{seed}}/evaluate.tsv"
+    threads: 1
+    resources:
+        gpu=1,
+    params:
+        networks=scoring_arguments,
+    message:
+        "Score {wildcards.student} on {wildcards.problem}, seed {wildcards.seed}"
+    shell:
+        "python -m ttfm evaluate --config {input.config} --student {input.student}"
+        " --student-record {input.student_record} --teacher {input.teacher} --data {input.data}"
+        " --solution {input.solution} {params.networks} --metrics {output.metrics} --samples {output.samples} 2> {log}"
+
+
+rule baselines:
+    input:
+        unpack(scoring_networks),
+        config=f"{ROOT}/plan/{{problem}}/baselines.json",
+        teacher=rules.teacher.output.weights,
+        data=rules.data.output.arrays,
+        solution=rules.solution.output.arrays,
+        code=SCORING + modules("steps/baselines.py"),
+    output:
+        metrics=f"{ROOT}/{{problem}}/baselines/metrics.csv",
+        samples=f"{ROOT}/{{problem}}/teacher_euler/0/samples.npz",
+    log:
+        f"{ROOT}/logs/{{problem}}/baselines.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{problem}}/baselines.tsv"
+    threads: 1
+    resources:
+        gpu=1,
+    params:
+        networks=scoring_arguments,
+    message:
+        "Score the references of {wildcards.problem}"
+    shell:
+        "python -m ttfm baselines --config {input.config} --teacher {input.teacher} --data {input.data}"
+        " --solution {input.solution} {params.networks} --metrics {output.metrics} --samples {output.samples} 2> {log}"

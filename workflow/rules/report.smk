@@ -1,0 +1,113 @@
+from ttfm.evaluation.catalogue import names as metric_names
+
+REPORTING = BASE + modules("reporting/*", "reporting/*/*.py", "evaluation/catalogue.py")
+TABLES = ["headline", "cost"] + [
+    f"{p}--{m}" for p, about in PROBLEMS.items() for m in metric_names(about["kind"])
+]
+
+
+rule collect:
+    input:
+        plan=f"{ROOT}/experiment.json",
+        teachers=problems("{problem}/teacher/record.json")
+        + problems("{problem}/teacher/curve.csv"),
+        baselines=problems("{problem}/baselines/metrics.csv"),
+        metrics=runs("{problem}/{student}/{seed}/metrics.csv"),
+        records=runs("{problem}/{student}/{seed}/record.json"),
+        curves=runs("{problem}/{student}/{seed}/curve.csv"),
+        code=BASE + modules("steps/collect.py"),
+    output:
+        metrics=report(
+            f"{ROOT}/metrics.csv",
+            caption="../report/metrics.rst",
+            category="Tables",
+            labels={"table": "every measurement"},
+        ),
+        costs=f"{ROOT}/costs.csv",
+        curves=f"{ROOT}/curves.csv",
+    log:
+        f"{ROOT}/logs/collect.log",
+    benchmark:
+        f"{ROOT}/benchmarks/collect.tsv"
+    threads: 1
+    message:
+        "Collect all measurements"
+    shell:
+        "python -m ttfm collect --results {ROOT} 2> {log}"
+
+
+rule tables:
+    input:
+        rules.collect.output,
+        code=REPORTING + modules("steps/tables.py"),
+    output:
+        report(
+            f"{ROOT}/tables/summary.csv",
+            caption="../report/summary.rst",
+            category="Tables",
+            labels={"table": "summary"},
+        ),
+        headline=f"{ROOT}/tables/headline.csv",
+        cost=f"{ROOT}/tables/cost.csv",
+        printed=expand(
+            f"{ROOT}/tables/{{table}}.{{format}}", table=TABLES, format=["md", "tex"]
+        ),
+    log:
+        f"{ROOT}/logs/tables.log",
+    benchmark:
+        f"{ROOT}/benchmarks/tables.tsv"
+    threads: 1
+    message:
+        "Write the tables"
+    shell:
+        "python -m ttfm tables --results {ROOT} 2> {log}"
+
+
+rule figures:
+    input:
+        rules.collect.output,
+        problems("{problem}/data.npz"),
+        problems("{problem}/solution.npz"),
+        problems("{problem}/teacher_euler/0/samples.npz"),
+        runs("{problem}/{student}/{seed}/samples.npz"),
+        code=REPORTING + modules("steps/figures.py"),
+    output:
+        svg=expand(f"{ROOT}/figures/{{figure}}.svg", figure=FIGURES),
+        png=[
+            report(
+                f"{ROOT}/figures/{figure}.png",
+                caption="../report/figure.rst",
+                category="Figures",
+                subcategory=figure.split("--")[0],
+                labels={"figure": figure.split("--")[-1]},
+            )
+            for figure in FIGURES
+        ],
+    log:
+        f"{ROOT}/logs/figures.log",
+    benchmark:
+        f"{ROOT}/benchmarks/figures.tsv"
+    threads: 1
+    message:
+        "Draw the figures"
+    shell:
+        "python -m ttfm figures --results {ROOT} 2> {log}"
+
+
+rule page:
+    input:
+        rules.collect.output,
+        rules.figures.output,
+        tables=rules.tables.output,
+        code=REPORTING + modules("steps/report.py"),
+    output:
+        PAGE,
+    log:
+        f"{ROOT}/logs/page.log",
+    benchmark:
+        f"{ROOT}/benchmarks/page.tsv"
+    threads: 1
+    message:
+        "Write the page"
+    shell:
+        "python -m ttfm report --results {ROOT} --out {output} 2> {log}"

@@ -1,0 +1,25 @@
+rule student:
+    input:
+        config=f"{ROOT}/plan/{{problem}}/{{student}}/{{seed}}/student.json",
+        teacher=rules.teacher.output.weights,
+        solution=rules.solution.output.arrays,
+        loss=student_loss_module,
+        code=TRAINING + modules("steps/student.py"),
+    output:
+        weights=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/weights.safetensors",
+        curve=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/curve.csv",
+        record=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/record.json",
+    log:
+        f"{ROOT}/logs/{{problem}}/{{student}}/{{seed}}/student.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{problem}}/{{student}}/{{seed}}/student.tsv"
+    # Long jobs before short ones, so that no core is idle at the end.
+    priority: 10
+    threads: 1
+    resources:
+        gpu=1,
+    message:
+        "Train {wildcards.student} on {wildcards.problem}, seed {wildcards.seed}"
+    shell:
+        "python -m ttfm student --config {input.config} --teacher {input.teacher} --solution {input.solution}"
+        " --weights {output.weights} --curve {output.curve} --record {output.record} 2> {log}"

@@ -1,0 +1,45 @@
+rule teacher:
+    input:
+        config=f"{ROOT}/plan/{{problem}}/teacher.json",
+        code=TRAINING + modules("losses/fm.py", "steps/teacher.py"),
+    output:
+        weights=f"{ROOT}/{{problem}}/teacher/weights.safetensors",
+        curve=f"{ROOT}/{{problem}}/teacher/curve.csv",
+        record=f"{ROOT}/{{problem}}/teacher/record.json",
+    log:
+        f"{ROOT}/logs/{{problem}}/teacher.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{problem}}/teacher.tsv"
+    # Teachers first: everything else waits for them.
+    priority: 100
+    threads: 1
+    resources:
+        gpu=1,
+    message:
+        "Train the teacher of {wildcards.problem}"
+    shell:
+        "python -m ttfm teacher --config {input.config} --weights {output.weights} --curve {output.curve}"
+        " --record {output.record} 2> {log}"
+
+
+rule solution:
+    input:
+        config=f"{ROOT}/plan/{{problem}}/solution.json",
+        teacher=rules.teacher.output.weights,
+        code=BASE + MODEL + DATA + modules("steps/solution.py"),
+    output:
+        arrays=f"{ROOT}/{{problem}}/solution.npz",
+        record=f"{ROOT}/{{problem}}/solution.json",
+    log:
+        f"{ROOT}/logs/{{problem}}/solution.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{problem}}/solution.tsv"
+    priority: 90
+    threads: 1
+    resources:
+        gpu=1,
+    message:
+        "Solve the fine ODE of {wildcards.problem}'s teacher"
+    shell:
+        "python -m ttfm solution --config {input.config} --teacher {input.teacher} --out {output.arrays}"
+        " --record {output.record} 2> {log}"
