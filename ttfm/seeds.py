@@ -6,11 +6,12 @@ for evaluation belongs to a sample's index, not to a batch or a device.
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import torch
 from torch import Tensor
 
-_STREAMS = ("init", "batch", "teacher-batch", "evaluation-noise", "renoise", "reference", "floor", "classifier")
 BLOCK = 256
 """Evaluation noise is drawn in blocks of this many consecutive indices, each from a generator of its own."""
 
@@ -20,11 +21,12 @@ def generator(seed: int, stream: str, index: int = 0, device: str | torch.device
 
     Args:
         seed: non-negative integer.
-        stream: what the numbers are for, one of the module's streams.
+        stream: what the numbers are for; different names give independent numbers.
         index: step, block or any other non-negative counter within the stream.
         device: where the numbers are drawn; CPU and GPU generators give different numbers.
     """
-    state = np.random.SeedSequence([seed, _STREAMS.index(stream), index]).generate_state(1, np.uint64)[0]
+    # The name itself, not its place in some list: a new stream must not change the numbers of the others.
+    state = np.random.SeedSequence([seed, zlib.crc32(stream.encode()), index]).generate_state(1, np.uint64)[0]
     # manual_seed takes a signed 64-bit value; one bit less than the state has keeps it in range.
     return torch.Generator(device).manual_seed(int(state >> np.uint64(1)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -50,16 +50,20 @@ class Scorer:
                 ("sliced_w2", distances.sliced_w2),
                 ("mmd", distances.mmd_squared),
             ):
-                yield {"metric": name, "value": metric(samples, self.reference)} | common
+                yield measured(name, metric, samples, self.reference) | common
         else:
             from ttfm.evaluation import features, scores
 
             assert self.classifier is not None
-            found = features.extract(samples, self.classifier)
-            extractor = features.extractor_name(self.classifier)
-            common = {"N": len(samples), "split": "test", "extractor": extractor}
-            yield {"metric": "fd-digits", "value": scores.frechet_distance(found, self._reference_features)} | common
-            yield {"metric": "kid-digits", "value": scores.kid(found, self._reference_features)} | common
+            common = {"N": len(samples), "split": "test", "extractor": features.extractor_name(self.classifier)}
+            for name, score in (("fd-digits", scores.frechet_distance), ("kid-digits", scores.kid)):
+                yield measured(name, self._feature_score, score, samples) | common
+
+    def _feature_score(self, score: Callable[[np.ndarray, np.ndarray], float], samples: Tensor) -> float:
+        from ttfm.evaluation import features
+
+        assert self.classifier is not None
+        return score(features.extract(samples, self.classifier), self._reference_features)
 
     def pairs(self, samples: Tensor | None, reason: str = "") -> Iterator[Row]:
         """Metrics of samples against the fine solution from the same noise; rows without a value where ``reason``."""
@@ -70,7 +74,7 @@ class Scorer:
         if samples is None:
             yield {"metric": name, "status": "skipped", "reason": reason} | common
         else:
-            yield {"metric": name, "value": measure(samples, self.solution)} | common
+            yield measured(name, measure, samples, self.solution) | common
         if self.kind == "images":
             yield self._perceptual(samples, reason) | {"N": count, "split": "-"}
 
@@ -81,7 +85,12 @@ class Scorer:
         model = self._lpips_model
         if model is None or samples is None:
             return row | {"status": "skipped", "reason": self._lpips_reason or reason}
-        return row | {"value": float(perceptual.lpips_distance(model, samples, self.solution).double().mean())}
+        return row | measured("lpips-squeeze", self._mean_lpips, model, samples)
+
+    def _mean_lpips(self, model: nn.Module, samples: Tensor) -> float:
+        from ttfm.evaluation import perceptual
+
+        return float(perceptual.lpips_distance(model, samples, self.solution).double().mean())
 
     @cached_property
     def _reference_features(self) -> np.ndarray:
@@ -103,9 +112,12 @@ class Scorer:
         return perceptual.load_lpips(weights)
 
 
-def finite(row: Row) -> Row:
-    """The row, marked as failed if its value is not finite: a diverged model is a result, not a number."""
-    value = row.get("value")
-    if value is not None and not math.isfinite(value):
-        return row | {"value": None, "status": "failed", "reason": f"{row['metric']} is not finite"}
-    return row
+def measured(metric: str, measure: Callable[..., float], *arguments: Any) -> Row:
+    """A row with the measured value, or a failed one with the reason: a diverged model is a result, not a crash."""
+    try:
+        value = measure(*arguments)
+    except ValueError as error:
+        return {"metric": metric, "status": "failed", "reason": str(error)}
+    if not math.isfinite(value):
+        return {"metric": metric, "status": "failed", "reason": f"the value is {value}"}
+    return {"metric": metric, "value": value}

@@ -52,12 +52,25 @@ class LinearGaussianField(GaussianMixtureField):
     def __init__(self, mean: Tensor, std: float):
         super().__init__(mean[None], std)
 
-    def flow_map(self, s: Tensor, t: Tensor, x: Tensor) -> Tensor:
-        r"""The exact map :math:`\phi_{s,x}(t) = t m + (a_t / a_s) (x - s m)`, shapes ``(B,), (B,), (B, D) -> (B, D)``."""
+    def average_velocity(self, s: Tensor, t: Tensor, x: Tensor) -> Tensor:
+        r"""The exact :math:`u = m + (x - s m) (a_t - a_s) / ((t - s) a_s)`, written without the division by t - s.
+
+        Args:
+            s: start times in [0, 1], shape ``(B,)``.
+            t: end times in [s, 1], shape ``(B,)``.
+            x: states at the start times, shape ``(B, D)``.
+        """
         start, end = expand(s, x), expand(t, x)
-        mean = self.means[0].to(x)
-        scale = (((1 - end) ** 2 + (end * self.std) ** 2) / ((1 - start) ** 2 + (start * self.std) ** 2)).sqrt()
-        return end * mean + scale * (x - start * mean)
+        mean, variance = self.means[0].to(x), self.std**2
+        a_s = ((1 - start) ** 2 + start**2 * variance).sqrt()
+        a_t = ((1 - end) ** 2 + end**2 * variance).sqrt()
+        # (a_t^2 - a_s^2) / (t - s) is a polynomial, and a_t - a_s that difference over a_t + a_s.
+        slope = ((end + start) * (1 + variance) - 2) / (a_t + a_s)
+        return mean + slope / a_s * (x - start * mean)
+
+    def flow_map(self, s: Tensor, t: Tensor, x: Tensor) -> Tensor:
+        r"""The exact map :math:`\phi_{s,x}(t) = t m + (a_t / a_s) (x - s m)`, shape ``(B, D)`` as ``x``."""
+        return x + expand(t - s, x) * self.average_velocity(s, t, x)
 
 
 class LearnedField:

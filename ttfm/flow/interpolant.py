@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def expand(t: Tensor, x: Tensor) -> Tensor:
-    """Reshape times ``(B,)`` to ``(B, 1, ..., 1)`` so that they broadcast over samples ``x`` of shape ``(B, *shape)``."""
+    """Reshape times ``(B,)`` to ``(B, 1, ..., 1)``, to broadcast over samples ``x`` of shape ``(B, *shape)``."""
     return t.reshape(t.shape + (1,) * (x.ndim - t.ndim))
 
 

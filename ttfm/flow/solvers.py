@@ -11,7 +11,7 @@ Field = Callable[[Tensor, Tensor], Tensor]
 """A velocity field ``v(t, x)``: times ``(B,)`` and states ``(B, *shape)`` to velocities ``(B, *shape)``."""
 
 Step = Callable[[Field, Tensor, Tensor, Tensor], Tensor]
-"""One step ``step(field, t, h, x)`` of size ``h`` (both broadcastable to ``x``'s batch) from state ``x`` at time ``t``."""
+"""One step ``step(field, t, h, x)``: times ``t`` and sizes ``h`` ``(B,)``, states ``x`` ``(B, *shape)``."""
 
 
 def _times(step: Tensor, x: Tensor) -> Tensor:

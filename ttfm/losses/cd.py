@@ -19,9 +19,10 @@ from ttfm.options import Decay, Positive, Range
 class ConsistencyDistillation(Loss):
     r"""Consistency distillation to t = 1 (Song et al., arXiv 2303.01469, eq. 7 and appendix C).
 
-    .. math:: \| \phi_{s,x_s}(1) - \phi^-_{s',\hat x_{s'}}(1) \|^2, \quad \hat x_{s'} = \text{one Heun step of the teacher}
+    .. math:: \| \phi_{s,x_s}(1) - \phi^-_{s',\hat x_{s'}}(1) \|^2
 
-    for neighbours s < s' of a grid. The source's grid in the noise level :math:`\sigma = (1-s)/s` is kept,
+    for neighbours s < s' of a grid, with :math:`\hat x_{s'}` one Heun step of the teacher from x_s. The source's grid
+    in the noise level :math:`\sigma = (1-s)/s` is kept,
     :math:`\sigma_i^{1/\rho}` equidistant, with its ends moved to pure noise (s = 0) and data (s = 1), where the linear
     path begins and ends. The network's parametrisation phi = x + (1-s) u satisfies the boundary condition.
 

@@ -42,7 +42,7 @@ class ITVM(Loss):
     Attributes:
         terminal_target: how b is estimated. "teacher_heun": :math:`(v_r(p) + v_t(p + (t-r) v_r(p)))/2`;
             "teacher_euler": :math:`v_r(p)`; "ema_average": :math:`u^-(r,t,p)`; "ema_jvp" replaces the whole target by
-            :math:`v_t(\phi^-(t)) - (t-s) \partial_t u^-(s,t,x_s)`, regressed by u (the variant that keeps a derivative).
+            :math:`v_t(\phi^-(t)) - (t-s) \partial_t u^-(s,t,x_s)`, regressed by u (it keeps a derivative).
         student_form: "quotient" or "average" (ignored by ema_jvp, which is always "average").
         r_rule: "relative": e ~ U(0, eps]; "absolute": r = max(s, t - delta); "uniform": e ~ U(0, 1].
         eps: largest relative width, in (0, 1].

@@ -14,15 +14,17 @@ class TimeEmbedding(nn.Module):
     r"""Embed s, and separately d = t - s through a branch that starts at zero and vanishes at d = 0.
 
     The features of s are s, sin and cos of a few low frequencies. The features of d are d, sin(w d) and 1 - cos(w d):
-    all vanish at d = 0, so training on the diagonal never moves the branch (its gradient is exactly zero there), and its
-    weight starts at zero. A network that embeds its times in this way therefore satisfies u(s, t, x) = v_s(x) for all t
-    after a velocity has been learned on the diagonal. Frequencies are low on purpose: tangents of the loss's
+    all vanish at d = 0, so training on the diagonal never moves the branch (its gradient is exactly zero there), and
+    its weight starts at zero. A network that embeds its times in this way therefore satisfies u(s, t, x) = v_s(x) for
+    all t after a velocity has been learned on the diagonal. Frequencies are low on purpose: tangents of the loss's
     Jacobian-vector products scale with them.
 
     Args:
         width: size of the embedding.
         frequencies: number of frequencies pi, 2 pi, ..., frequencies * pi.
     """
+
+    omega: Tensor
 
     def __init__(self, width: int, frequencies: int = 4):
         super().__init__()

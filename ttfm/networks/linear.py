@@ -53,4 +53,4 @@ class Linear(nn.Linear):
         """``(B, in)`` to ``(B, out)``."""
         if forward_ad.unpack_dual(input).tangent is None:
             return super().forward(input)
-        return _LinearOfDual.apply(input, self.weight, self.bias)  # type: ignore[no-untyped-call]
+        return _LinearOfDual.apply(input, self.weight, self.bias)

@@ -13,7 +13,7 @@ from ttfm.options import Count, Range
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with group norm; the time embedding shifts and scales between them, the last starts at zero."""
+    """Two 3x3 convolutions with group norm, shifted and scaled by the time embedding; the last starts at zero."""
 
     def __init__(self, channels_in: int, channels: int, embedding: int, groups: int):
         super().__init__()

@@ -7,21 +7,21 @@ from typing import Any
 
 import pandas as pd
 
-from ttfm.reporting.labels import REFERENCES, metric_label, method_title, problem_metrics, step_columns, steps_list
+from ttfm.reporting.labels import REFERENCES, method_title, metric_label, problem_metrics, step_columns, steps_list
 from ttfm.reporting.numbers import compact, listed
 
 _CAPTIONS = {
-    "quality": "Quality against sampling steps; lower is better. Marks are means over seeds, bars their 95 % intervals; "
-    "horizontal lines are the data floor and the teacher's finely solved ODE, the dashed line is the teacher with as "
+    "quality": "Quality against sampling steps; lower is better. Marks are means over seeds, bars their 95 % "
+    "intervals; horizontal lines are the data floor and the teacher's finely solved ODE, the dashed line is the teacher with as "
     "many Euler steps. Both axes are logarithmic. Marks are shifted sideways a little so that bars stay apart.",
-    "training": "Training curves. Thin lines are seeds, thick lines their mean. The losses are different quantities and "
-    "say little about each other; the map error is the same for all.",
+    "training": "Training curves. Thin lines are seeds, thick lines their mean. The losses are different quantities "
+    "and say little about each other; the map error is the same for all.",
     "samples": "Samples (colour) over real data (grey), by method and number of sampling steps, from the first seed "
     "that succeeded.",
-    "trajectories": "States of each student's sampler (colour, dots) over the teacher's finely solved paths (grey) from "
-    "the same noise (hollow circles), from the first seed that succeeded.",
-    "grid": "Images by method and number of sampling steps, from the first seed that succeeded. Each column starts from "
-    "the same noise, so the teacher's finely solved ODE on top is what a perfect student would show.",
+    "trajectories": "States of each student's sampler (colour, dots) over the teacher's finely solved paths (grey) "
+    "from the same noise (hollow circles), from the first seed that succeeded.",
+    "grid": "Images by method and number of sampling steps, from the first seed that succeeded. Each column starts "
+    "from the same noise, so the teacher's finely solved ODE on top is what a perfect student would show.",
     "cost": "What a training run takes against what comes out of it; the best corner is at the bottom left. Bars are "
     "95 % intervals over seeds.",
 }
@@ -33,7 +33,7 @@ def caption(stem: str) -> str:
 
 
 def _range(summary: pd.DataFrame, experiment: Mapping[str, Any], problem: str, steps: int | None) -> str:
-    """ "at 1 step means run from 0.1 (ITVM) to 0.2 (LFMD)" for the headline metric, "" without values."""
+    """Extremes of the headline metric: "at 1 step means run from 0.1 (ITVM) to 0.2 (LFMD)", "" without values."""
     metric = experiment["problems"][problem]["headline"]
     rows = summary[(summary["problem"] == problem) & (summary["metric"] == metric) & (summary["n"] > 0)]
     rows = rows[rows["steps"].isna()] if steps is None else rows[rows["steps"] == steps]

@@ -10,12 +10,14 @@ import pandas as pd
 
 from ttfm.files import read_json
 
-METRICS = (
-    ["experiment", "problem", "student", "loss", "seed", "steps", "metric", "value", "N", "split", "extractor", "status", "reason", "commit", "device"]
-)
-COSTS = (
-    ["experiment", "problem", "student", "loss", "seed", "iterations", "batch", "seconds", "seconds_per_step", "peak_memory_mb", "forward", "backward", "jvp", "teacher", "status", "reason", "commit", "device"]
-)
+METRICS = [
+    *("experiment", "problem", "student", "loss", "seed", "steps", "metric", "value"),
+    *("N", "split", "extractor", "status", "reason", "commit", "device"),
+]
+COSTS = [
+    *("experiment", "problem", "student", "loss", "seed", "iterations", "batch", "seconds", "seconds_per_step"),
+    *("peak_memory_mb", "forward", "backward", "jvp", "teacher", "status", "reason", "commit", "device"),
+]
 CURVES = ["problem", "student", "seed", "step", "loss"]
 _NAMES = {"problem", "student"}
 _TEXT = {*_NAMES, "experiment", "loss", "metric", "split", "extractor", "status", "reason", "commit", "device"}

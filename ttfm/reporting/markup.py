@@ -11,7 +11,8 @@ _MARKDOWN = str.maketrans({
 _LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", "[": "{[}", "]": "{]}", "*": "{*}", '"': "''", "±": r"$\pm$", "†": r"\textdagger{}", "–": "--", "—": "---",
+    "|": r"\textbar{}", "[": "{[}", "]": "{]}", "*": "{*}", '"': "''",
+    "±": r"$\pm$", "†": r"\textdagger{}", "–": "--", "—": "---",
     "²": r"\textsuperscript{2}", "…": r"\ldots{}", "×": r"$\times$", "\n": " ", "\r": " ", "\t": " ",
 })  # fmt: skip
 

@@ -85,5 +85,5 @@ def listed(names: Iterable[str]) -> str:
 
 
 def plural(count: int, word: str) -> str:
-    """ "1 seed", "3 seeds"."""
+    """A count with its noun: "1 seed", "3 seeds"."""
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"

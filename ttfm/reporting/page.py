@@ -124,7 +124,7 @@ def _environment() -> Environment:
 def _problems(
     summary: pd.DataFrame, costs: pd.DataFrame, experiment: Mapping[str, Any], shown: Mapping[str, Figure]
 ) -> list[dict[str, Any]]:
-    sections = []
+    sections: list[dict[str, Any]] = []
     for name, about in experiment["problems"].items():
         sections.append({
             "anchor": f"problem-{len(sections) + 1}",
@@ -135,7 +135,7 @@ def _problems(
             "seeds": plural(len(about["seeds"]), "seed"),
             "figures": [shown[stem] for stem in figure_names({name: about})[:-1]],
             "tables": [
-                metric_table(summary, experiment, name, metric)
+                (metric_label(metric).title, metric_table(summary, experiment, name, metric))
                 for metric in problem_metrics(summary, experiment, name)
             ],
             "cost": cost_table(costs, experiment, name),
@@ -189,11 +189,12 @@ def build_page(
         for stem in figure_names(experiment["problems"])
     }
     cost_summary = summarise_costs(costs, experiment)
+    # Only the package's own two files enter the page unescaped.
     css, script = style(), (HERE / "page.js").read_text(encoding="utf-8")
     return _environment().get_template("page.html.j2").render(
         policy=content_security_policy(css, script),
-        css=Markup(css),  # noqa: S704 - our own file
-        script=Markup(script),  # noqa: S704 - our own file
+        css=Markup(css),
+        script=Markup(script),
         experiment=experiment,
         facts=_facts(experiment),
         headline=headline_table(summary, experiment),

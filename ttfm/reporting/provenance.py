@@ -95,21 +95,23 @@ def skipped_notes(metrics: pd.DataFrame, experiment: Mapping[str, Any]) -> list[
     skipped = metrics[(metrics["status"] == "skipped") & ~metrics["student"].isin(REFERENCES)]
     for (problem, reason), rows in skipped.groupby(["problem", "reason"], sort=False):
         title = experiment["problems"].get(problem, {}).get("title", problem)
-        whole, part = [], []
+        whole: list[str] = []
+        part: list[str] = []
         for metric in dict.fromkeys(rows["metric"]):
             everything = metrics[(metrics["problem"] == problem) & (metrics["metric"] == metric)]
             everything = everything[~everything["student"].isin(REFERENCES)]
             (whole if everything["status"].isin(["skipped", "failed"]).all() else part).append(metric)
         if whole:
             names = listed(metric_label(metric).title for metric in whole)
-            notes[f"{title}: {names} left out, because {reason or 'no reason was recorded'}."] = 0
+            notes[f"{title}: {names} left out – {reason or 'no reason recorded'}."] = 0
         if part:
             some = rows[rows["metric"].isin(part)]
-            students = listed(method_title(experiment, name) for name in dict.fromkeys(some["student"]))
+            students = [method_title(experiment, name) for name in dict.fromkeys(some["student"])]
+            verb = "has" if len(students) == 1 else "have"
             cells = []
             for metric, own in some.groupby("metric", sort=False):
                 steps = sorted({int(k) for k in own["steps"].dropna()})
                 partial = steps and len(steps) < len(experiment["budgets"])
                 cells.append(metric_label(str(metric)).title + (f" at {steps_list(steps)}" if partial else ""))
-            notes[f"{title}: {students} has no {listed(cells)}, because {reason or 'no reason was recorded'}."] = 1
+            notes[f"{title}: {listed(students)} {verb} no {listed(cells)} – {reason or 'no reason recorded'}."] = 1
     return sorted(notes, key=lambda note: notes[note])

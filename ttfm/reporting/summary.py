@@ -12,9 +12,10 @@ from scipy import stats
 
 from ttfm.reporting.labels import REFERENCES, metric_order
 
-COLUMNS = (
-    ["problem", "metric", "student", "steps", "mean", "ci", "n", "failed", "skipped", "N", "split", "extractor", "best", "tie", "reason", "commit", "device"]
-)
+COLUMNS = [
+    *("problem", "metric", "student", "steps", "mean", "ci", "n", "failed", "skipped"),
+    *("N", "split", "extractor", "best", "tie", "reason", "commit", "device"),
+]
 _CELL = ["problem", "metric", "student", "steps"]
 _PROTOCOL = ["N", "split", "extractor"]
 
@@ -121,7 +122,7 @@ def summarise(metrics: pd.DataFrame, experiment: Mapping[str, Any] | None = None
 
 
 def summary_csv(summary: pd.DataFrame) -> str:
-    """The summary as CSV text: nine significant digits, empty cells where nothing was measured, "\\n" line ends."""
+    """The summary as CSV text: nine significant digits, empty cells where nothing was measured."""
     return summary.to_csv(index=False, float_format="%.9g", lineterminator="\n")
 
 

@@ -142,15 +142,21 @@ def _places(summary: pd.DataFrame, problem: str, metric: str) -> int:
 
 
 def gaps(summary: pd.DataFrame, experiment: Mapping[str, Any], problem: str, metric: str) -> list[str]:
-    """One sentence per student and reason for which seeds of ``metric`` have no value."""
+    """Why values are missing or rest on fewer seeds, one sentence for all students with the same gap and reason."""
     rows = summary[(summary["problem"] == problem) & (summary["metric"] == metric)]
     rows = rows[(rows["failed"] + rows["skipped"] > 0) & ~rows["student"].isin(REFERENCES)]
-    sentences = []
+    found: dict[tuple[str, str], list[str]] = {}
     for (student, reason, n), group in rows.groupby(["student", "reason", "n"], sort=False):
         steps = [int(k) for k in group["steps"].dropna()]
         where = f" at {steps_list(steps)}" if steps and len(steps) < len(experiment["budgets"]) else ""
-        what = "no value" if n == 0 else "a mean over fewer seeds"
-        sentences.append(f"{method_title(experiment, student)} has {what}{where}: {reason or 'no reason recorded'}.")
+        what = f"no value{where}" if n == 0 else f"a mean over fewer seeds{where}"
+        found.setdefault((what, str(reason) or "no reason recorded"), []).append(str(student))
+    sentences = []
+    for (what, reason), students in found.items():
+        everyone = len(students) > 1 and len(students) == len(experiment["students"])
+        who = "Every student" if everyone else listed(method_title(experiment, name) for name in students)
+        verb = "have" if len(students) > 1 and not everyone else "has"
+        sentences.append(f"{who} {verb} {what}: {reason}.")
     return sentences
 
 

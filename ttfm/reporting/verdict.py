@@ -22,10 +22,12 @@ class Findings:
     sentences: tuple[str, ...]
 
 
-def value(row: pd.Series) -> str:
-    """ "0.083 ± 0.005 (n = 3)", without the interval where there is one seed."""
+def value(row: pd.Series, beside: pd.Series | None = None) -> str:
+    """A mean as "0.083 ± 0.005, n = 3": no interval for one seed, no n where it is that of ``beside``."""
     mean, ci = with_interval(row["mean"], row["ci"])
-    return f"{mean} ± {ci} (n = {row['n']})" if ci else mean
+    if not ci:
+        return mean
+    return f"{mean} ± {ci}" if beside is not None and beside["n"] == row["n"] else f"{mean} ± {ci}, n = {row['n']}"
 
 
 def _at(steps: int | None) -> str:
@@ -67,7 +69,10 @@ class _Problem:
                 f"{when}the students were scored by different protocols (see the table's caption): nothing is ranked."
             )
         verb = "has" if len(best) == 1 else "share"
-        text = f"{when}{self.names(best)} {verb} the lowest mean, {value(best.iloc[0])}"
+        first = best.iloc[0]
+        mean, half = with_interval(first["mean"], first["ci"])
+        mean += f" ± {half} (n = {first['n']})" if half else ""
+        text = f"{when}{self.names(best)} {verb} the lowest mean, {mean}"
         if rows["ci"].isna().any():
             alone = rows[rows["ci"].isna()]
             who = "every student" if len(alone) == len(rows) else self.names(alone)
@@ -75,10 +80,12 @@ class _Problem:
         if ties.empty:
             after = rows[~rows["best"]]
             nearest = (
-                f" (nearest: {self.title(after.iloc[0]['student'])}, {value(after.iloc[0])})" if len(after) else ""
+                f" (nearest: {self.title(after.iloc[0]['student'])}, {value(after.iloc[0], first)})"
+                if len(after)
+                else ""
             )
             return f"{text}; no other interval overlaps it{nearest}."
-        tied = listed(f"{self.title(row['student'])} ({value(row)})" for _, row in ties.iterrows())
+        tied = listed(f"{self.title(row['student'])} ({value(row, first)})" for _, row in ties.iterrows())
         who = f"the interval of {tied} overlaps it" if len(ties) == 1 else f"the intervals of {tied} overlap it"
         return f"{text}; {who}, so no ranking among them is claimed."
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,8 @@ def pick_device(wanted: str) -> str:
     """
     import torch
 
+    # Sums over several threads have no fixed order; a step run by hand gives the workflow's numbers.
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if wanted == "cuda" and not torch.cuda.is_available():
@@ -113,5 +116,14 @@ def write_csv(path: Path, rows: list[dict[str, Any]], columns: list[str]) -> Non
     write_text(path, text.getvalue())
 
 
-METRIC_COLUMNS = ["experiment", "problem", "student", "loss", "seed", "steps", "metric", "value", "N", "split", "extractor", "status", "reason", "commit", "device"]
-COST_COLUMNS = ["experiment", "problem", "student", "loss", "seed", "iterations", "batch", "seconds", "seconds_per_step", "peak_memory_mb", "forward", "backward", "jvp", "teacher", "status", "reason", "commit", "device"]
+def _columns(text: str) -> list[str]:
+    return text.split()
+
+
+METRIC_COLUMNS = _columns(
+    "experiment problem student loss seed steps metric value N split extractor status reason commit device"
+)
+COST_COLUMNS = _columns(
+    "experiment problem student loss seed iterations batch seconds seconds_per_step peak_memory_mb "
+    "forward backward jvp teacher status reason commit device"
+)

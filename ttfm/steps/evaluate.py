@@ -59,6 +59,8 @@ def _rows(
     solution: Any,
     arrays: dict[str, Any],
 ) -> Iterator[dict[str, Any]]:
+    import torch
+
     from ttfm.evaluation import sampling, scoring
     from ttfm.evaluation.defects import semigroup_defect, tangent_defect
     from ttfm.flow.fields import LearnedField
@@ -74,8 +76,6 @@ def _rows(
             path = sampling.any_to_any_path(flow_map, x0, budget)
             samples = path[-1]
             if config["kind"] == "points":
-                import torch
-
                 arrays[f"path_k{budget}"] = torch.stack(path)[:, : config["evaluation"]["shown"]].cpu().numpy()
         elif config["learns"] == "to_data":
             off_path = scoring.OFF_PATH if budget > 1 else ""
@@ -90,9 +90,9 @@ def _rows(
     whole = {"N": solution["paths"].shape[1], "split": "-", "extractor": "-"}
     if config["learns"] == "any_to_any":
         times, paths = solution["times"].to(device), solution["paths"].to(device)
-        yield whole | {"metric": "semigroup_defect", "value": semigroup_defect(flow_map, times, paths)}
+        yield whole | scoring.measured("semigroup_defect", semigroup_defect, flow_map, times, paths)
         field = teacher_field(config, load_network(arguments.teacher, config, device))
-        yield whole | {"metric": "tangent_defect", "value": tangent_defect(flow_map, field, times, paths)}
+        yield whole | scoring.measured("tangent_defect", tangent_defect, flow_map, field, times, paths)
     else:
         reason = scoring.NOT_ANY_TO_ANY if config["learns"] == "to_data" else "a velocity has no flow map of its own"
         for name in ("semigroup_defect", "tangent_defect"):

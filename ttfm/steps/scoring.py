@@ -56,8 +56,6 @@ def shown_arrays(config: dict[str, Any], budget: int, samples: Tensor) -> dict[s
 
 def write_metrics(path: Path, config: dict[str, Any], rows: Iterable[dict[str, Any]], device: str) -> None:
     """Complete the rows with what all of them share, and write them."""
-    from ttfm.evaluation.scoring import finite
-
     common = {
         "experiment": config["experiment"],
         "problem": config["problem"],
@@ -65,4 +63,4 @@ def write_metrics(path: Path, config: dict[str, Any], rows: Iterable[dict[str, A
         "commit": source()["commit"],
         "device": device_name(device),
     }
-    write_csv(path, [common | finite(row) for row in rows], METRIC_COLUMNS)
+    write_csv(path, [common | row for row in rows], METRIC_COLUMNS)

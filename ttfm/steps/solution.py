@@ -40,9 +40,10 @@ def run(arguments: argparse.Namespace) -> None:
     state = x0.to(device, torch.float64 if config["closed_form"] else torch.float32)
     steps = evaluation["steps"]
     kept = np.unique(np.linspace(0, steps, KEPT_TIMES).round().astype(int))
+    states = trajectory(field, state, evaluation["solver"], steps)
     paths = []
     with torch.no_grad():
-        for index, state in enumerate(trajectory(field, state, evaluation["solver"], steps)):
+        for index, state in enumerate(states):
             if index in kept:
                 paths.append(state[:KEPT_PATHS].float().cpu().numpy())
     arrays = {

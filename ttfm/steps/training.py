@@ -55,7 +55,7 @@ def run_training(
             log.error("%s: %s", label, reason)
     save_weights(Path(outputs.weights), trainer.evaluation.network, {"problem": config["problem"], "status": status})
     columns = ["step", "seconds", "loss", *trainer.terms, "map_error"]
-    write_csv(outputs.curve, rows, columns)  # type: ignore[arg-type]
+    write_csv(outputs.curve, rows, columns)
     outcome = {
         "status": status,
         "reason": reason,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class EMA:
@@ -27,8 +27,8 @@ class EMA:
         self.network = copy.deepcopy(network).requires_grad_(False)
         self.decay = decay
         self.updates = 0
-        self._average = list(self.network.parameters())
-        self._source = list(network.parameters())
+        self._average: list[Tensor] = list(self.network.parameters())
+        self._source: list[Tensor] = list(network.parameters())
 
     @torch.no_grad()
     def update(self) -> None:

@@ -62,7 +62,7 @@ def _panel(
 
 @styled
 def cost(summary: pd.DataFrame, costs: pd.DataFrame, experiment: Mapping[str, Any]) -> Figure:
-    """Seconds of a training run against the headline metric, a row per problem, at the smallest budget and at four steps.
+    """Seconds of a training run against the headline metric: a row per problem, the smallest budget and four steps.
 
     Args:
         summary: from ``summarise``.

@@ -123,7 +123,7 @@ def quality(summary: pd.DataFrame, experiment: Mapping[str, Any], problem: str) 
     grid = figure.add_gridspec(rows + 1, 2, height_ratios=[1.35, *[1] * rows])
     panels = [figure.add_subplot(grid[0, :])]
     panels += [figure.add_subplot(grid[1 + i // 2, i % 2]) for i in range(len(metrics) - 1)]
-    for i, (axes, metric) in enumerate(zip(panels, metrics, strict=True)):
+    for axes, metric in zip(panels, metrics, strict=True):
         _title(axes, metric, 31)
         _panel(axes, summary, experiment, problem, metric)
     panels[0].set_title(short(f"{experiment['problems'][problem]['title']}: {panels[0].get_title(loc='left')}", 62))

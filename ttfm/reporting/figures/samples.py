@@ -158,7 +158,7 @@ def _mosaic(images: np.ndarray) -> np.ndarray:
 
 @styled
 def image_grid(title: str, teacher: np.ndarray, methods: Sequence[Sampled], budgets: Sequence[int]) -> Figure:
-    """A block per step budget; in each, the teacher's fine solution and then a row per method, the same noise per column.
+    """A block per step budget: the teacher's fine solution, then a row per method; each column has its own noise.
 
     Args:
         title: the problem's title.

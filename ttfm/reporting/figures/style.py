@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -72,14 +73,22 @@ REFERENCE_LINES: dict[str, dict[str, Any]] = {
 }
 
 
+@contextlib.contextmanager
+def _style() -> Iterator[None]:
+    """The package's style over matplotlib's defaults, for the duration of a block."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        for name, setting in RC.items():
+            mpl.rcParams[name] = setting  # type: ignore[index]
+        yield
+
+
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Decorator: draw under the package's style, whatever the user's own matplotlib settings are."""
 
     @functools.wraps(draw)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with mpl.rc_context():
-            mpl.rcdefaults()
-            mpl.rcParams.update(RC)
+        with _style():
             return draw(*args, **kwargs)
 
     return wrapped
@@ -88,9 +97,10 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Write ``<stem>.png`` and ``<stem>.svg`` without dates or versions; returns the two paths."""
     written = []
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(RC)
+    with _style():
+        # Lay out once: both formats get the same positions, and the costly part is not done again.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
         for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None, "Creator": None})):
             # Not with_suffix: a problem's name may hold a dot.
             path = stem.parent / f"{stem.name}{suffix}"

@@ -1,0 +1,115 @@
+"""Every network as a two-timed model: derivatives, start, and what the diagonal may move."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from ttfm.flow.flow_map import FlowMap
+from ttfm.networks.linear import Linear
+from ttfm.networks.mlp import MLP
+from ttfm.networks.unet import UNet
+
+CASES = {
+    "mlp": (lambda: MLP((2,), width=16, depth=3), (2,)),
+    "unet": (lambda: UNet((1, 8, 8), channels=8, multipliers=[1, 2], patch=2, embedding=16), (1, 8, 8)),
+    "unet-no-patch": (lambda: UNet((2, 8, 8), channels=8, multipliers=[1, 2], embedding=16), (2, 8, 8)),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    build, shape = CASES[request.param]
+    torch.manual_seed(0)
+    network = build().double()
+    # Zero-initialised layers would hide a wrong derivative.
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    s, t = torch.rand(2, 3, dtype=torch.float64).sort(dim=0).values
+    return network, s * 0.9, t, torch.randn(3, *shape, dtype=torch.float64)
+
+
+def central(function, h=1e-5):
+    return (function(h) - function(-h)) / (2 * h)
+
+
+def test_lagrangian_derivative_against_central_differences(case):
+    network, s, t, x = case
+    u, dudt = FlowMap(network).lagrangian(s, t, x)
+    assert torch.allclose(u, network(s, t, x), atol=1e-12)
+    assert torch.allclose(dudt, central(lambda h: network(s, t + h, x)), atol=1e-7)
+    assert dudt.abs().max() > 1e-3
+
+
+def test_eulerian_derivative_against_central_differences(case):
+    network, s, t, x = case
+    v = torch.randn_like(x)
+    _, derivative = FlowMap(network).eulerian(s, t, x, v)
+    assert torch.allclose(derivative, central(lambda h: network(s + h, t, x + h * v)), atol=1e-7)
+
+
+def test_gradient_through_the_derivative_against_central_differences(case):
+    network, s, t, x = case
+    flow_map = FlowMap(network)
+    parameters = list(network.parameters())
+
+    def value():
+        return flow_map.lagrangian(s, t, x)[1].square().sum()
+
+    gradients = torch.autograd.grad(value(), parameters, allow_unused=True)
+    direction = [torch.randn_like(p) for p in parameters]
+    analytic = sum((g * d).sum() for g, d in zip(gradients, direction, strict=True) if g is not None)
+
+    @torch.no_grad()
+    def shifted(h):
+        for p, d in zip(parameters, direction, strict=True):
+            p.add_(h * d)
+        result = value()
+        for p, d in zip(parameters, direction, strict=True):
+            p.sub_(h * d)
+        return result
+
+    assert analytic.item() == pytest.approx(central(shifted, 1e-6).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_velocity_learned_on_the_diagonal_is_the_map_at_step_zero(name):
+    build, shape = CASES[name]
+    torch.manual_seed(0)
+    network = build()
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    before = copy.deepcopy(network.state_dict())
+    for _ in range(3):
+        s, x = torch.rand(4), torch.randn(4, *shape)
+        loss = (network(s, s, x) - torch.randn_like(x)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert any(not torch.equal(before[k], v) for k, v in network.state_dict().items())
+    s, x = torch.rand(4) * 0.5, torch.randn(4, *shape)
+    assert torch.equal(network(s, s, x), network(s, s + 0.4, x))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_is_torchs_linear_in_value_gradient_and_tangent(bias):
+    torch.manual_seed(0)
+    ours = Linear(5, 3, bias=bias).double()
+    theirs = nn.Linear(5, 3, bias=bias).double()
+    theirs.load_state_dict(ours.state_dict())
+    x, v = torch.randn(4, 5, dtype=torch.float64, requires_grad=True), torch.randn(4, 5, dtype=torch.float64)
+    results = []
+    for layer in (ours, theirs):
+        with torch.autograd.forward_ad.dual_level():
+            output = layer(torch.autograd.forward_ad.make_dual(x, v))
+            primal, tangent = torch.autograd.forward_ad.unpack_dual(output)
+        total = (primal.sin() * tangent.square()).sum()
+        results.append([primal, tangent, *torch.autograd.grad(total, [x, *layer.parameters()])])
+    for mine, reference in zip(*results, strict=True):
+        assert torch.allclose(mine, reference, atol=1e-12)
+
+
+def test_an_image_that_cannot_be_halved_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"network\.multipliers"):
+        UNet((1, 6, 6), multipliers=[1, 2, 2])
