@@ -73,7 +73,7 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         ValueError: naming the file, if it is damaged or holds pickled objects.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise

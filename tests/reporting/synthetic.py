@@ -1,4 +1,4 @@
-"""A made-up experiment on disk, in the layout that the workflow writes: seeded numbers, one failed run, one skipped metric."""
+"""A made-up experiment on disk in the workflow's layout: seeded numbers, one failed run, one skipped metric."""
 
 from __future__ import annotations
 

@@ -24,9 +24,8 @@ class LFMD(Loss):
     The derivative is taken at (s, t, x_s), by forward mode with the gradient flowing through it.
 
     Attributes:
-        gradient: "stop" keeps the gradient out of the teacher's argument (:math:`v_t(\mathrm{sg}\,\phi)`), "full" lets
-            it through, as the loss is written in the source. The default is the cheaper one; SCIENCE tables of the
-            project were measured with it.
+        gradient: "stop" keeps the gradient out of the teacher's argument (:math:`v_t(\mathrm{sg}\,\phi)`) and needs no
+            backward pass through the teacher; "full" lets it through, as the loss is written in the source.
     """
 
     gradient: Literal["stop", "full"] = "stop"

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ttfm.networks.embeddings import TimeEmbedding
 from ttfm.networks.linear import Linear
+from ttfm.options import Count
 
 
 class MLP(nn.Module):
@@ -17,7 +18,7 @@ class MLP(nn.Module):
         depth: number of hidden layers, at least 1.
     """
 
-    def __init__(self, shape: tuple[int, ...], width: int = 128, depth: int = 3):
+    def __init__(self, shape: tuple[int, ...], width: Count = 128, depth: Count = 3):
         super().__init__()
         (dimension,) = shape
         self.time = TimeEmbedding(width)

@@ -48,7 +48,7 @@ class UNet(nn.Module):
         groups: groups of every group norm.
 
     Raises:
-        ValueError: if the image's sides cannot be halved that often.
+        ValueError: if the image's sides cannot be halved that often, or the channels not divided into the groups.
     """
 
     def __init__(
@@ -67,6 +67,10 @@ class UNet(nn.Module):
         if height % coarsest or width % coarsest:
             raise ValueError(
                 f"network.multipliers, network.patch: {height}x{width} images cannot be divided by {coarsest}"
+            )
+        if any(channels * m % groups for m in [1, *multipliers]):
+            raise ValueError(
+                f"network.channels, network.groups: {channels} channels cannot be divided by {groups} groups"
             )
         self.times = TimeEmbedding(embedding)
         self.embed = nn.Sequential(nn.SiLU(), Linear(embedding, embedding), nn.SiLU())

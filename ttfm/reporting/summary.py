@@ -66,19 +66,21 @@ def _cell(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def _mark_best(summary: pd.DataFrame) -> None:
-    summary["best"] = False
-    summary["tie"] = False
+    best: list[Any] = []
+    ties: list[Any] = []
     trained = summary[~summary["student"].isin(REFERENCES) & (summary["n"] > 0)]
     for _, group in trained.groupby(["problem", "metric", "steps"], dropna=False, sort=False):
         # Numbers scored by different protocols (another N, split or network) have no best among them.
         if len(group[_PROTOCOL].drop_duplicates()) > 1:
             continue
-        lowest = group["mean"].idxmin()
-        mean, ci = group.loc[lowest, ["mean", "ci"]]
+        first = group.sort_values("mean", kind="stable").iloc[0]
         for index, row in group.iterrows():
-            best = bool(row["mean"] == mean)
-            summary.loc[index, "best"] = best  # type: ignore[index]
-            summary.loc[index, "tie"] = not best and overlap(row["mean"], row["ci"], mean, ci)  # type: ignore[index]
+            if row["mean"] == first["mean"]:
+                best.append(index)
+            elif overlap(row["mean"], row["ci"], first["mean"], first["ci"]):
+                ties.append(index)
+    summary["best"] = summary.index.isin(best)
+    summary["tie"] = summary.index.isin(ties)
 
 
 def _ranks(found: Iterable[str], order: Iterable[str]) -> dict[str, int]:

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.reporting import synthetic
+from ttfm.reporting import build, inputs
+from ttfm.reporting.provenance import provenance
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_two_builds_are_equal_byte_for_byte(results, page, second_build):
+    """Built by another process in another order: nothing may hang on hash seeds, dates, or what ran before."""
+    again, process = second_build
+    assert process.wait(timeout=60) == 0
+    for part in ("tables", "figures"):
+        first, second = contents(results / part), contents(again / part)
+        assert list(first) == list(second) and first
+        assert [name for name in first if first[name] != second[name]] == []
+    assert (again.parent / "index.html").read_bytes() == page.read_bytes()
+
+
+def test_table_files(results):
+    names = {path.name for path in (results / "tables").iterdir()}
+    stems = [f"ring--{m}" for m in synthetic.POINTS] + [f"digits--{m}" for m in synthetic.IMAGES]
+    assert names == {
+        *(f"{stem}.{kind}" for stem in stems for kind in ("md", "tex")),
+        *(f"{stem}.{kind}" for stem in ("headline", "cost") for kind in ("csv", "md", "tex")),
+        "summary.csv",
+    }
+    headline = pd.read_csv(results / "tables" / "headline.csv")
+    assert set(headline["metric"]) == {"endpoint_rmse", "fd-digits"}
+
+
+def test_provenance(data):
+    found = provenance(data)
+    assert found["commits"] == [synthetic.COMMIT] and not found["dirty"] and found["devices"] == ["cpu"]
+    assert found["versions"] == {"python": "3.11.2", "torch": "2.15.0"}
+    assert (found["runs"], found["seconds"], found["wall_seconds"]) == (30, 3030.0, 1500.0)
+    assert found["commands"][0] == f"git checkout {synthetic.COMMIT}"
+    assert found["seeds"] == {"8-Gaussian ring": "0, 1 and 2", "Digits": "0, 1 and 2"}
+
+
+@pytest.fixture
+def ruined(tmp_path: Path) -> Path:
+    """An experiment in which every training run failed."""
+    folder = synthetic.write(tmp_path / "ruined")
+    for name in ("metrics", "costs"):
+        table = pd.read_csv(folder / f"{name}.csv", dtype=str, keep_default_na=False)
+        lost = table["student"].isin(list(synthetic.STUDENTS))
+        table.loc[lost, ["status", "reason"]] = ["failed", "out of memory"]
+        if name == "metrics":
+            table.loc[lost, "value"] = ""
+        table.to_csv(folder / f"{name}.csv", index=False)
+    (folder / "curves.csv").write_text("problem,student,seed,step,loss,map_error\n", encoding="utf-8")
+    for problem in ("ring", "digits"):
+        for student in synthetic.STUDENTS:
+            shutil.rmtree(folder / problem / student)
+    return folder
+
+
+def test_a_ruined_experiment_still_reports(ruined):
+    build.write_tables(ruined)
+    build.write_figures(ruined)
+    page = build.write_page(ruined, ruined / "index.html").read_text(encoding="utf-8")
+    plan = json.loads((ruined / "experiment.json").read_text(encoding="utf-8"))
+    for stem in build.figure_names(plan["problems"]):
+        assert (ruined / "figures" / f"{stem}.png").stat().st_size > 1000
+    assert "30 of 30 training runs failed" in page and "no student has a value" in page
+    assert page.count("out of memory") > 30
+
+
+def test_one_problem_alone(ruined):
+    written = build.write_figures(ruined, "digits")
+    assert {path.name for path in written} == {
+        f"digits--{family}.{kind}" for family in ("quality", "training", "grid") for kind in ("png", "svg")
+    }
+    with pytest.raises(ValueError, match=r"no problem 'moons'; it has ring, digits"):
+        build.write_figures(ruined, "moons")
+
+
+def test_errors_name_the_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"experiment\.json does not exist"):
+        inputs.load(tmp_path)
+    folder = synthetic.write(tmp_path / "broken")
+    text = (folder / "metrics.csv").read_text(encoding="utf-8")
+    (folder / "metrics.csv").write_text(text.replace("extractor", "network", 1), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"metrics\.csv: no column extractor"):
+        inputs.load(folder)
+    (folder / "metrics.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"metrics\.csv does not exist"):
+        inputs.load(folder)
+
+
+def test_a_student_may_be_called_na(tmp_path):
+    path = tmp_path / "curves.csv"
+    path.write_text("problem,student,seed,step,loss\nring,NA,0,1,\nring,nan,1,2,0.5\n", encoding="utf-8")
+    table = inputs.read_table(path, inputs.CURVES, {"problem", "student"})
+    assert table["student"].tolist() == ["NA", "nan"] and table["loss"].isna().tolist() == [True, False]
+    path.write_text("problem,student,seed,step,loss\nring,NA,0,1,much\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"curves\.csv: column loss must hold numbers"):
+        inputs.read_table(path, inputs.CURVES, {"problem", "student"})

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.reporting import synthetic
+from ttfm.reporting import build
+from ttfm.reporting.page import LEARNS, build_page, embed, linked
+from ttfm.reporting.provenance import provenance
+
+VOID = {"meta", "link", "img", "source", "br", "input"}
+
+
+class Document(HTMLParser):
+    """Collects elements and text, and insists that every element is closed in order."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.content: dict[str, str] = {}
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("style", "script"):
+            self.content[self.open[-1]] = self.content.get(self.open[-1], "") + data
+        else:
+            self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def document(page: Path) -> Document:
+    return Document(page.read_text(encoding="utf-8"))
+
+
+def test_every_image_is_embedded_and_described(document):
+    images = document.all("img")
+    assert len(images) == 8
+    for image in images:
+        assert image["src"].startswith("data:image/") and len(image["alt"]) > 60
+        assert int(image["width"]) > 0 and int(image["height"]) > 0
+    assert len(document.all("source")) == 5
+
+
+def test_nothing_is_loaded_from_anywhere(document):
+    for tag, attrs in document.elements:
+        for name, value in attrs.items():
+            if name in ("src", "srcset", "data", "poster", "action", "background") or (name, tag) == ("href", "link"):
+                assert value.startswith("data:"), (tag, name)
+            assert not name.startswith("on") and name != "style"
+    assert "url(" not in document.content["style"] and "@import" not in document.content["style"]
+    links = {attrs["href"] for attrs in document.all("a") if not attrs["href"].startswith("#")}
+    assert links and all(link.startswith("https://arxiv.org/abs/") for link in links)
+
+
+def test_the_policy_names_exactly_the_inlined_files(document):
+    policy = next(m["content"] for m in document.all("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert directives["default-src"] == "'none'" and directives["img-src"] == "data:"
+    for directive, tag in (("style-src", "style"), ("script-src", "script")):
+        digest = base64.b64encode(hashlib.sha256(document.content[tag].encode()).digest()).decode()
+        assert directives[directive] == f"'sha256-{digest}'"
+    assert "unsafe" not in policy
+
+
+def test_hostile_names_are_text(page, document):
+    text = page.read_text(encoding="utf-8")
+    assert "<script>alert" not in text and len(document.all("script")) == 1
+    assert synthetic.HOSTILE in document.text and synthetic.NO_WEIGHTS in document.text
+
+
+def test_size(page):
+    assert page.stat().st_size < 10_000_000
+
+
+def test_sections_come_in_order_and_every_anchor_exists(document):
+    sections = [attrs["id"] for attrs in document.all("section")]
+    assert sections == [
+        *("headline", "findings", "problem-1", "problem-2", "cost", "methods"),
+        *("notes", "failed", "reproduce", "provenance"),
+    ]
+    ids = [attrs["id"] for _, attrs in document.elements if attrs.get("id")]
+    assert len(ids) == len(set(ids))
+    for attrs in document.all("a"):
+        assert not attrs["href"].startswith("#") or attrs["href"][1:] in ids
+    for _, attrs in document.elements:
+        if attrs.get("aria-labelledby"):
+            assert attrs["aria-labelledby"] in ids
+
+
+def test_tables_are_complete(document, summary):
+    # One headline, twelve metrics, two of cost: sortable. Methods and failures are not.
+    classes = [attrs["class"].split() for attrs in document.all("table")]
+    assert sum("sortable" in names for names in classes) == 15 and len(classes) == 17
+    best = [attrs for attrs in document.all("td") if attrs.get("class") == "best"]
+    headline = summary[summary["metric"].isin(["endpoint_rmse", "fd-digits"])]
+    assert len(best) == int(summary["best"].sum()) + int(headline["best"].sum())
+
+
+def test_reconstruction_and_missing_teacher_are_said(document):
+    text = " ".join(document.text.split())
+    assert "ITVM: a reconstruction. Only the abstract of arXiv 2505.01169 could be had" in text
+    assert f"{synthetic.HOSTILE}: without a teacher. It starts from random weights" in text
+    assert "gets the teacher's training iterations on top of its own" in text
+
+
+def test_failures_notes_and_provenance(document):
+    text = " ".join(document.text.split())
+    for part in (
+        synthetic.REASON,
+        "re-noising leaves the ODE path",
+        synthetic.COMMIT,
+        "(clean)",
+        "torch 2.15.0",
+        "25 min 00 s from the first start to the last end",
+        "snakemake --cores all --configfile workflow/experiments/synthetic.yaml",
+        '"iterations": 6000',
+        LEARNS["to_data"],
+    ):
+        assert part in text, part
+
+
+def test_arxiv_numbers_become_links():
+    assert linked("arXiv 2511.13019; see <b>") == [
+        ("arXiv 2511.13019", "https://arxiv.org/abs/2511.13019"),
+        ("; see <b>", ""),
+    ]
+
+
+def test_missing_figures_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"cost\.svg does not exist; draw the figures"):
+        embed(tmp_path / "cost.svg", "alt", "caption")
+
+
+def test_paragraphs_follow_the_plan(data, summary, results):
+    """Neither remark appears where no student calls for it, and a dirty tree is said."""
+    changed = {"loss": "x", "needs_teacher": True}
+    students = {name: about | changed for name, about in data.experiment["students"].items()}
+    experiment = data.experiment | {"students": students}
+    found = provenance(data) | {"dirty": True, "wall_seconds": None}
+    figures = build.figure_files(results / "figures", experiment["problems"])
+    text = build_page(experiment, summary, data.metrics, data.costs, figures, found, [])
+    assert "a reconstruction" not in text.replace("(reconstruction)", "") and "without a teacher" not in text
+    assert "with uncommitted changes" in text and 'id="notes"' not in text

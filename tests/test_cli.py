@@ -1,0 +1,116 @@
+"""Every step by itself: its help, its errors, and a run of each from one resolved JSON."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ttfm.cli import STEPS, main, parser
+from ttfm.planning import plan
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_every_step_describes_itself(step, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parser(step).parse_args([step, "--help"])
+    assert stop.value.code == 0
+    assert "--" in capsys.readouterr().out
+
+
+def test_help_and_planning_never_import_torch(tmp_path):
+    plan(yaml.safe_load(Path("workflow/experiments/tiny.yaml").read_text()), "tiny.yaml", tmp_path)
+    code = (
+        "import sys, yaml; from pathlib import Path\n"
+        "from ttfm.cli import parser, STEPS; from ttfm.planning import plan\n"
+        "[parser(step) for step in STEPS]\n"
+        f"plan(yaml.safe_load(open('workflow/experiments/tiny.yaml')), 'tiny.yaml', Path({str(tmp_path)!r}))\n"
+        "assert 'torch' not in sys.modules, 'torch was imported'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_users_mistake_is_one_message_and_status_one(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["tables", "--results", str(tmp_path / "nowhere")])
+    assert stop.value.code == 1
+    message = capsys.readouterr().err
+    assert "nowhere" in message
+    assert "Traceback" not in message
+
+
+def test_a_gpu_that_is_not_there_is_named(monkeypatch):
+    import torch
+
+    from ttfm.steps.common import pick_device
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="device: 'cuda' was asked for"):
+        pick_device("cuda")
+    assert pick_device("auto") == "cpu"
+
+
+@pytest.fixture
+def planned(tmp_path):
+    config = yaml.safe_load(Path("workflow/experiments/tiny.yaml").read_text())
+    plan(config, "tiny.yaml", tmp_path)
+    return tmp_path / "tiny"
+
+
+def steps(root, problem="ring", student="itvm"):
+    """The chain of steps for one student of the ring, as a user would type it."""
+    config, folder = root / "plan" / problem, root / problem
+    run = folder / student / "0"
+    trained = lambda at: f"--weights {at}/w.safetensors --curve {at}/curve.csv --record {at}/record.json"  # noqa: E731
+    inputs = f"--data {folder}/data.npz --solution {folder}/solution.npz --metrics {run}/m.csv --samples {run}/s.npz"
+    teacher = f"--teacher {folder}/teacher/w.safetensors"
+    return [
+        f"data --config {config}/data.json --out {folder}/data.npz --record {folder}/data.json",
+        f"teacher --config {config}/teacher.json {trained(folder / 'teacher')}",
+        f"solution --config {config}/solution.json {teacher} --out {folder}/solution.npz --record {folder}/sol.json",
+        f"student --config {config}/{student}/0/student.json {teacher} --solution {folder}/solution.npz {trained(run)}",
+        f"evaluate --config {config}/{student}/0/evaluate.json --student {run}/w.safetensors "
+        f"--student-record {run}/record.json {teacher} {inputs}",
+    ]
+
+
+def test_a_student_can_be_made_by_hand_with_provenance_beside_it(planned):
+    for line in steps(planned):
+        main(line.split())
+    record = json.loads((planned / "ring" / "itvm" / "0" / "record.json").read_text())
+    assert record["status"] == "ok"
+    assert record["config"]["loss"]["options"]["terminal_target"] == "teacher_heun"
+    assert {"commit", "dirty", "versions", "device", "started", "finished", "seconds", "peak_memory_mb"} <= set(record)
+    assert record["versions"]["torch"]
+    assert record["calls"] == {"forward": 3.5, "backward": 2.5, "jvp": 0.0, "teacher": 2.5}
+    header = (planned / "ring" / "itvm" / "0" / "m.csv").read_text().splitlines()[0]
+    assert header.startswith("experiment,problem,student,loss,seed,steps,metric,value,N,split,extractor")
+
+
+def test_a_diverged_student_is_a_result_with_its_reason(planned):
+    config = planned / "plan" / "ring" / "itvm" / "0" / "student.json"
+    run = json.loads(config.read_text())
+    run["training"]["lr"] = 1e30
+    config.write_text(json.dumps(run))
+    for line in steps(planned):
+        main(line.split())
+    record = json.loads((planned / "ring" / "itvm" / "0" / "record.json").read_text())
+    assert record["status"] == "failed"
+    assert "non-finite loss term" in record["reason"]
+    assert "(seed 0)" in record["reason"]
+    rows = (planned / "ring" / "itvm" / "0" / "m.csv").read_text().splitlines()[1:]
+    assert rows
+    assert all(",failed," in row and "non-finite loss term" in row for row in rows)
+
+
+def test_damaged_weights_are_reported_by_name(planned, capsys):
+    chain = steps(planned)
+    for line in chain[:3]:
+        main(line.split())
+    weights = planned / "ring" / "teacher" / "w.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(SystemExit):
+        main(chain[3].split())
+    assert "w.safetensors: damaged weights" in capsys.readouterr().err

@@ -1,0 +1,132 @@
+"""What an experiment may say, what it may not, and what a plan makes of it."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ttfm.experiment import ExperimentError, read_schema, resolve
+from ttfm.planning import SCHEMA, plan, registry_description
+from ttfm.registry import describe
+
+EXPERIMENTS = sorted(Path("workflow/experiments").glob("*.yaml"))
+REGISTRY = describe()
+SCHEMA_VALUE = read_schema(SCHEMA)
+
+
+@pytest.fixture
+def tiny():
+    return yaml.safe_load(Path("workflow/experiments/tiny.yaml").read_text())
+
+
+def resolved(config):
+    return resolve(config, REGISTRY, SCHEMA_VALUE, "tiny.yaml")
+
+
+def put(config, path, value):
+    *parents, last = path.split("/")
+    for parent in parents:
+        config = config[parent]
+    config[last] = value
+
+
+BAD = [
+    ("students/itvm/loss", "itmv", "students.itvm.loss: 'itmv' is unknown; one of 'cd'"),
+    ("students/itvm/options", {"mu": 1.5}, "students.itvm.options.mu: 1.5 is not allowed; it must be less than 1"),
+    ("students/itvm/options", {"muu": 0.5}, "unknown key ('muu' was unexpected); known keys: terminal_target"),
+    ("students/itvm/options", {"mu": "fast"}, "students.itvm.options.mu: 'fast' has the wrong type"),
+    ("students/itvm/options", {"student_form": "ratio"}, "'ratio' is not allowed; one of 'quotient', 'average'"),
+    (
+        "students/itvm/training",
+        {"iterations": 0},
+        "students.itvm.training.iterations: 0 is not allowed; it must be at l",
+    ),
+    ("students/itvm/colour", "red", "students.itvm: unknown key ('colour' was unexpected)"),
+    ("problems/ring/data/name", "rings", "problems.ring.data.name: 'rings' is unknown; one of 'checkerboard'"),
+    ("problems/ring/data/std", -1.0, "problems.ring.data.std: -1.0 is not allowed; it must be greater than 0"),
+    ("problems/ring/network/name", "cnn", "problems.ring.network.name: 'cnn' is unknown"),
+    ("problems/ring/network/width", 2.5, "problems.ring.network.width: 2.5 has the wrong type"),
+    ("problems/ring/training/lr", 0.0, "problems.ring.training.lr: 0.0 is not allowed; it must be greater than 0"),
+    ("problems/ring/evaluation/samples", 0, "problems.ring.evaluation.samples: 0 is not allowed; it must be at least"),
+    ("problems/ring/evaluation/headline", "fid", "problems.ring.evaluation.headline: 'fid' is unknown"),
+    ("problems/digits/evaluation/samples", 5000, "5000 is more than the 898 test samples there are"),
+    ("seeds", [0, -1], "seeds.1: -1 is not allowed; it must be at least 0"),
+    ("seeds", [0, 0], "seeds: [0, 0] has non-unique elements"),
+    ("budgets", [0], "budgets.0: 0 is not allowed; it must be at least 1"),
+    ("budgets", "four", "budgets: 'four' has the wrong type; it must be of type array"),
+    ("name", "../elsewhere", "name: '../elsewhere' is not allowed; lower-case letters"),
+    ("name", "a; rm -rf b", "name: 'a; rm -rf b' is not allowed; lower-case letters"),
+    ("extra", 1, "unknown key ('extra' was unexpected); known keys: name, title"),
+    ("students/teacher", {"loss": "cd"}, "students.teacher: this name is taken by a reference row"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), BAD, ids=[f"{p}={v}" for p, v, _ in BAD])
+def test_a_mistake_is_named_with_key_value_and_what_is_allowed(tiny, path, value, message):
+    put(tiny, path, value)
+    with pytest.raises(ExperimentError) as error:
+        resolved(tiny)
+    assert "tiny.yaml cannot be run" in str(error.value)
+    assert message in str(error.value)
+
+
+def test_all_mistakes_are_reported_at_once(tiny):
+    put(tiny, "students/itvm/loss", "itmv")
+    put(tiny, "problems/ring/network/width", 0)
+    with pytest.raises(ExperimentError) as error:
+        resolved(tiny)
+    assert "students.itvm.loss" in str(error.value)
+    assert "problems.ring.network.width" in str(error.value)
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_every_experiment_that_ships_is_valid_and_says_how_to_run_it(path):
+    text = path.read_text()
+    plan = resolved(yaml.safe_load(text))
+    assert plan.runs
+    assert all(word in text for word in ("# What it shows:", "# Command:", "# Machine:", "# What comes:"))
+
+
+def test_every_distillation_loss_trains_alike_and_one_from_scratch_gets_the_teachers_iterations_on_top(tiny):
+    put(tiny, "problems/ring/teacher", {"iterations": 300})
+    configs = resolved(tiny).configs
+    runs = {label: configs[f"ring/{label}/0/student.json"] for label in ("itvm", "cd", "meanflow")}
+    assert runs["itvm"]["training"] == runs["cd"]["training"]
+    assert runs["itvm"]["initialisation"] == runs["cd"]["initialisation"] == "teacher"
+    assert runs["meanflow"]["initialisation"] == "random"
+    assert runs["meanflow"]["training"]["iterations"] == runs["itvm"]["training"]["iterations"] + 300
+    assert runs["itvm"]["loss"]["options"]["mu"] == 0.9
+
+
+def test_budgets_do_not_reach_training(tiny):
+    before = resolved(copy.deepcopy(tiny)).configs
+    put(tiny, "budgets", [1, 2, 16])
+    after = resolved(tiny).configs
+    changed = {path for path in before if before[path] != after[path]}
+    assert changed
+    assert all(path.endswith(("evaluate.json", "baselines.json")) for path in changed)
+
+
+def test_a_plan_on_disk_leaves_unchanged_files_alone(tiny, tmp_path):
+    plan(tiny, "tiny.yaml", tmp_path)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
+    assert tmp_path / "tiny" / "plan" / "ring" / "itvm" / "0" / "student.json" in files
+    put(tiny, "students/itvm/options", {"mu": 0.5})
+    plan(tiny, "tiny.yaml", tmp_path)
+    touched = {path.relative_to(tmp_path / "tiny") for path, time in files.items() if path.stat().st_mtime_ns != time}
+    assert {str(path) for path in touched} == {
+        "experiment.json",
+        "plan/ring/itvm/0/student.json",
+        "plan/ring/itvm/1/student.json",
+        "plan/digits/itvm/0/student.json",
+    }
+
+
+def test_the_cached_registry_is_the_registry(tmp_path):
+    assert registry_description(tmp_path) == REGISTRY
+
+
+def test_a_missing_loss_module_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"loss_modules: .*nowhere\.py does not exist"):
+        registry_description(tmp_path, ("nowhere.py",))

@@ -1,0 +1,50 @@
+import json
+
+import numpy as np
+import pytest
+
+from ttfm.files import read_arrays, read_json, replacing, sha256, write_arrays, write_json, write_text
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = tmp_path / "value.txt"
+    write_text(target, "old")
+    with pytest.raises(RuntimeError), replacing(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_json_refuses_what_json_has_no_word_for(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"value": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_damaged_files_are_reported_by_name(tmp_path):
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(ValueError, match=r"a\.json: not valid JSON"):
+        read_json(tmp_path / "a.json")
+    write_arrays(tmp_path / "a.npz", {"x": np.arange(1000)})
+    damaged = (tmp_path / "a.npz").read_bytes()[:-200]
+    (tmp_path / "a.npz").write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"a\.npz: damaged array file"):
+        read_arrays(tmp_path / "a.npz")
+
+
+def test_pickled_arrays_are_never_loaded(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(ValueError, match=r"a\.npz: damaged array file"):
+        read_arrays(tmp_path / "a.npz")
+
+
+def test_round_trips(tmp_path):
+    write_arrays(tmp_path / "a.npz", {"x": np.arange(3), "y": np.eye(2)})
+    first = sha256(tmp_path / "a.npz")
+    found = read_arrays(tmp_path / "a.npz")
+    assert np.array_equal(found["y"], np.eye(2))
+    write_arrays(tmp_path / "a.npz", {"x": np.arange(3), "y": np.eye(2)})
+    assert sha256(tmp_path / "a.npz") == first
+    write_json(tmp_path / "a.json", {"ü": [1, 2.5, None]})
+    assert json.loads((tmp_path / "a.json").read_text()) == read_json(tmp_path / "a.json") == {"ü": [1, 2.5, None]}

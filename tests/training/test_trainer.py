@@ -1,0 +1,199 @@
+"""The loop: moving averages kept apart, the same data for every loss, and a stop at the first non-finite number."""
+
+import copy
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from ttfm.data.densities import Ring
+from ttfm.losses import load_modules
+from ttfm.losses.itvm import ITVM
+from ttfm.losses.lfmd import LFMD
+from ttfm.networks.mlp import MLP
+from ttfm.training.ema import EMA
+from ttfm.training.trainer import NonFiniteError, Trainer, TrainingOptions
+
+LOSSES = load_modules()
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return MLP((2,), width=8, depth=2)
+
+
+def trainer(loss, seed=0, iterations=6, net=None, **options):
+    settings = TrainingOptions(iterations=iterations, batch=16, log_every=2, **options)
+    ring = Ring()
+    return Trainer(net or network(), loss, ring, ring.field(), settings, seed)
+
+
+def finish(run):
+    return list(run.run())
+
+
+def parameters(module):
+    return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+def test_ema_is_the_recursion_it_says():
+    net = network()
+    average = EMA(net, 0.9)
+    expected = parameters(net).clone()
+    for k in range(12):
+        with torch.no_grad():
+            for p in net.parameters():
+                p.add_(1.0)
+        average.update()
+        decay = min(0.9, (1 + k) / (10 + k))
+        expected = decay * expected + (1 - decay) * parameters(net)
+    assert torch.allclose(parameters(average.network), expected, atol=1e-5)
+    assert not any(p.requires_grad for p in average.network.parameters())
+
+
+def test_target_evaluation_average_teacher_and_student_are_four_different_things():
+    net = network()
+    # Long enough for the two decays to differ after their common warm-up.
+    run = trainer(ITVM(mu=0.5), net=net, ema=0.99, iterations=40, schedule="constant")
+    start = parameters(net).clone()
+    finish(run)
+    live, target, evaluation = (parameters(m) for m in (run.network, run.target.network, run.evaluation.network))
+    assert run.network is net
+    assert not torch.allclose(live, start)
+    distances = [(average - live).norm() for average in (target, evaluation)]
+    # The slower average is further behind; neither is the live network.
+    assert 0 < distances[0] < distances[1]
+
+
+def test_a_zero_decay_target_is_the_live_network():
+    run = trainer(ITVM(mu=0.0))
+    finish(run)
+    assert run.target.network is run.network
+
+
+def test_a_loss_without_a_target_gets_none():
+    assert trainer(LFMD()).target is None
+
+
+def test_batches_depend_on_seed_and_step_alone():
+    device = torch.device("cpu")
+    one, other = trainer(ITVM()).batch(3, device), trainer(LOSSES["meanflow"](), iterations=50).batch(3, device)
+    for name in ("x0", "x1", "s", "t"):
+        assert torch.equal(getattr(one, name), getattr(other, name))
+    assert not torch.equal(one.x0, trainer(ITVM(), seed=1).batch(3, device).x0)
+    assert not torch.equal(one.x0, trainer(ITVM()).batch(4, device).x0)
+    assert (one.s <= one.t).all()
+
+
+def test_teacher_and_student_streams_differ():
+    ring = Ring()
+    settings = TrainingOptions(iterations=1, batch=16)
+    teacher = Trainer(network(), LOSSES["velocity_regression"](), ring, ring.field(), settings, 0, "teacher-batch")
+    assert not torch.equal(teacher.batch(0, torch.device("cpu")).x0, trainer(ITVM()).batch(0, torch.device("cpu")).x0)
+
+
+def test_two_runs_are_equal_to_the_bit():
+    first, second = trainer(ITVM()), trainer(ITVM())
+    finish(first), finish(second)
+    assert torch.equal(parameters(first.evaluation.network), parameters(second.evaluation.network))
+
+
+@pytest.mark.parametrize(
+    ("loss", "calls"),
+    [
+        ("fm", {"forward": 1, "backward": 1, "jvp": 0, "teacher": 0}),
+        ("lfmd", {"forward": 0, "backward": 1, "jvp": 1, "teacher": 1}),
+        ("cd", {"forward": 2, "backward": 1, "jvp": 0, "teacher": 2}),
+        ("meanflow", {"forward": 1, "backward": 1, "jvp": 1, "teacher": 0}),
+        ("meanflow_distill", {"forward": 1, "backward": 1, "jvp": 1, "teacher": 1}),
+        # Two student jumps and half a batch of diagonals, one rollout of the target; Heun and the initial term.
+        ("itvm", {"forward": 3.5, "backward": 2.5, "jvp": 0, "teacher": 2.5}),
+    ],
+)
+def test_network_evaluations_are_counted(loss, calls):
+    run = trainer(LOSSES[loss]())
+    finish(run)
+    assert run.calls == calls
+
+
+@dataclass(frozen=True)
+class Poisoned(ITVM):
+    """Becomes NaN in one term at the third step."""
+
+    def terms(self, batch, student, target, teacher):
+        terms = super().terms(batch, student, target, teacher)
+        student.calls["steps"] += 1
+        if student.calls["steps"] == 3:
+            terms["initial"] = terms["initial"] * float("nan")
+        return terms
+
+
+def test_a_non_finite_term_stops_the_run_with_its_name_step_and_seed():
+    run = trainer(Poisoned(), seed=7)
+    with pytest.raises(NonFiniteError, match=r"'initial' at step 3 \(seed 7\)"):
+        finish(run)
+    assert torch.isfinite(parameters(run.evaluation.network)).all()
+
+
+def test_rows_are_averages_over_their_interval_and_probes_come_when_due():
+    run = trainer(ITVM(), iterations=5, probe_every=3)
+    run.probe = lambda averaged: 1.25
+    totals, rows = [], {}
+    original = run.loss.total
+
+    def spy(terms):
+        totals.append(original(terms))
+        return totals[-1]
+
+    object.__setattr__(run.loss, "total", spy)
+    for progress in run.run():
+        if progress.row:
+            rows[progress.step] = progress.row
+    values = [value.item() for value in totals]
+    assert sorted(rows) == [2, 3, 4, 5]
+    assert rows[4]["loss"] == pytest.approx(sum(values[2:4]) / 2, rel=1e-6)
+    assert {step for step, row in rows.items() if "map_error" in row} == {3, 5}
+
+
+def test_learning_rate_warms_up_and_decays():
+    options = TrainingOptions(iterations=100, lr=1.0, warmup=10)
+    rates = [options.learning_rate(step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) < 1.0 + 1e-9
+    assert rates[-1] < 0.01
+    assert TrainingOptions(iterations=10, lr=0.5, schedule="constant").learning_rate(9) == 0.5
+
+
+def test_a_teacher_is_asked_for():
+    with pytest.raises(ValueError, match="'itvm' needs a teacher"):
+        Trainer(network(), ITVM(), Ring(), None, TrainingOptions(), 0)
+
+
+def test_students_learn_the_ring():
+    """Few steps halve the one-step error of the start: a sign or time mix-up in the loop would not."""
+    from ttfm.evaluation.distances import endpoint_rmse
+    from ttfm.flow.flow_map import FlowMap
+    from ttfm.flow.solvers import solve
+    from ttfm.seeds import indexed_noise
+
+    ring = Ring()
+    torch.manual_seed(0)
+    net = MLP((2,), width=64, depth=3)
+    fit = Trainer(
+        net, LOSSES["velocity_regression"](), ring, ring.field(), TrainingOptions(iterations=300, lr=5e-3, ema=0.9), 0
+    )
+    finish(fit)
+    x0 = indexed_noise(0, 512, (2,))
+    x1 = solve(ring.field(), x0, "rk4", 64)
+
+    @torch.no_grad()
+    def error(module):
+        zeros = torch.zeros(len(x0))
+        return endpoint_rmse(FlowMap(module)(zeros, zeros + 1, x0), x1)
+
+    start = error(fit.evaluation.network)
+    for name in ("itvm", "lfmd", "cd", "meanflow_distill"):
+        student = copy.deepcopy(fit.evaluation.network).requires_grad_(True)
+        run = Trainer(student, LOSSES[name](), ring, ring.field(), TrainingOptions(iterations=300, lr=5e-3, ema=0.9), 0)
+        finish(run)
+        assert error(run.evaluation.network) < 0.5 * start, name
