@@ -29,11 +29,13 @@ rule collect:
         f"{ROOT}/logs/collect.log",
     benchmark:
         f"{ROOT}/benchmarks/collect.tsv"
+    params:
+        results=ROOT,
     threads: 1
     message:
         "Collect all measurements"
     shell:
-        "python -m ttfm collect --results {ROOT} 2> {log}"
+        "python -m ttfm collect --results {params.results} 2> {log}"
 
 
 rule tables:
@@ -56,11 +58,13 @@ rule tables:
         f"{ROOT}/logs/tables.log",
     benchmark:
         f"{ROOT}/benchmarks/tables.tsv"
+    params:
+        results=ROOT,
     threads: 1
     message:
         "Write the tables"
     shell:
-        "python -m ttfm tables --results {ROOT} 2> {log}"
+        "python -m ttfm tables --results {params.results} 2> {log}"
 
 
 rule figures:
@@ -87,11 +91,13 @@ rule figures:
         f"{ROOT}/logs/figures.log",
     benchmark:
         f"{ROOT}/benchmarks/figures.tsv"
+    params:
+        results=ROOT,
     threads: 1
     message:
         "Draw the figures"
     shell:
-        "python -m ttfm figures --results {ROOT} 2> {log}"
+        "python -m ttfm figures --results {params.results} 2> {log}"
 
 
 rule page:
@@ -106,8 +112,10 @@ rule page:
         f"{ROOT}/logs/page.log",
     benchmark:
         f"{ROOT}/benchmarks/page.tsv"
+    params:
+        results=ROOT,
     threads: 1
     message:
         "Write the page"
     shell:
-        "python -m ttfm report --results {ROOT} --out {output} 2> {log}"
+        "python -m ttfm report --results {params.results} --out {output} 2> {log}"

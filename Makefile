@@ -1,0 +1,38 @@
+# Two commands: `make report` and `make test`. Both create the environment first where it is missing.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(abspath $(VENV))/bin
+STAMP := $(VENV)/.installed
+CORES ?= all
+EXPERIMENT ?= workflow/experiments/default.yaml
+# The workflow's jobs call `python`: the environment's own.
+export PATH := $(BIN):$(PATH)
+
+.PHONY: report test lint types env clean-env
+
+report: env  ## Run an experiment (EXPERIMENT=FILE) and print the path of its page.
+	$(BIN)/snakemake --cores $(CORES) --configfile $(EXPERIMENT)
+
+test: env lint types  ## Lint, format, types, and all tests, a real small experiment among them.
+	$(BIN)/python -m pytest
+
+lint: env
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint --configfile workflow/experiments/tiny.yaml
+
+types: env
+	$(BIN)/mypy
+
+env: $(STAMP)  ## Create the environment in $(VENV).
+
+$(STAMP): requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ttfm needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; name another with make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+clean-env:
+	rm -rf $(VENV)
