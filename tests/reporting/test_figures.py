@@ -157,6 +157,17 @@ def test_training_without_curves_says_so(data, experiment):
     assert "no curve: Consistency distillation" in bottom.get_xlabel()
 
 
+def test_a_seed_that_broke_early_does_not_end_the_mean(data, experiment):
+    figure = figures.training(data.curves, experiment, "digits")
+    colour = palette.marks(experiment["students"])["mf_distill"].colour
+    for axes in figure.axes:
+        lines = [line for line in axes.lines if line.get_color() == colour]
+        mean = next(line for line in lines if line.get_marker() != "None")
+        assert mean.get_xdata()[-1] == 6000
+    thin = [line for line in figure.axes[0].lines if line.get_color() == colour and line.get_marker() == "None"]
+    assert sorted(line.get_xdata()[-1] for line in thin) == [300, 6000, 6000]
+
+
 def test_the_dark_version_changes_colours_and_nothing_else(results):
     light = (results / "figures" / "cost.svg").read_text(encoding="utf-8")
     dark = palette.for_dark(light)

@@ -40,10 +40,7 @@ def test_overlap_takes_the_ranking_back():
 
 def test_one_seed_ranks_nothing():
     text = first({"a": [1.0], "b": [2.0]})
-    assert text == (
-        "At 1 step A has the lowest mean, 1.00, but every student has one seed only and hence no interval: "
-        "no ranking is claimed."
-    )
+    assert text == ("At 1 step A has the lowest mean, 1.00, with one seed per student: no ranking is claimed.")
 
 
 def test_equal_means_share_the_place():
@@ -74,7 +71,8 @@ def test_yardstick_and_trend():
     trend = next(text for text in sentences if text.startswith("Going from 1 to 8 steps"))
     # Two seeds: A's intervals are 1.01 ± 0.13 and 0.505 ± 0.064, B's 3.05 ± 0.64 and 3.08 ± 0.32.
     assert trend == (
-        "Going from 1 to 8 steps lowers the mean of A (1.01 to 0.505); leaves overlapping intervals for B (3.05 to 3.08)."
+        "Going from 1 to 8 steps lowers the mean of A (1.01 to 0.505); leaves overlapping intervals for B "
+        "(3.05 to 3.08)."
     )
 
 

@@ -147,15 +147,19 @@ def _facts(experiment: Mapping[str, Any]) -> dict[str, Any]:
     """What the introduction says, from the plan alone."""
     students, problems = experiment["students"].values(), experiment["problems"].values()
     counts = sorted({len(about["seeds"]) for about in problems})
-    spread = plural(counts[0], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+    titles = [about["title"] for about in students]
+    rebuilt = [about["title"] for about in students if about["loss"] == "itvm"]
+    alone = [about["title"] for about in students if not about["needs_teacher"]]
     return {
-        "methods": listed(about["title"] for about in students),
+        # A long list says less than its length: the methods table names them all.
+        "methods": listed(titles) if len(titles) <= 6 else f"{len(titles)} students (named under Methods)",
         "problems": listed(about["title"] for about in problems),
         "budgets": steps_list(experiment["budgets"]),
-        "seeds": spread,
-        "itvm": listed(about["title"] for about in students if about["loss"] == "itvm"),
-        "alone": listed(about["title"] for about in students if not about["needs_teacher"]),
-        "alone_count": sum(not about["needs_teacher"] for about in students),
+        "seeds": plural(counts[0], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds",
+        "itvm": listed(rebuilt) if len(rebuilt) <= 3 else f"The {len(rebuilt)} students of the loss itvm",
+        "itvm_count": len(rebuilt),
+        "alone": listed(alone) if len(alone) <= 3 else f"The {len(alone)} students of losses that need none",
+        "alone_count": len(alone),
         "learned": any(about["teacher"] != "closed_form" for about in problems),
     }
 

@@ -17,7 +17,7 @@ from ttfm.reporting.labels import (
     steps_list,
     steps_title,
 )
-from ttfm.reporting.numbers import decimals, listed, number
+from ttfm.reporting.numbers import decimals, listed, number, plural
 from ttfm.reporting.summary import joined, pick, summarise
 
 __all__ = ["Cell", "Row", "Table", "headline_table", "metric_table", "summarise"]
@@ -168,10 +168,10 @@ def protocol(summary: pd.DataFrame, problem: str, metric: str) -> str:
     if trained.empty:
         return "No trained student has a value."
     seeds = sorted(set(trained["n"]))
-    spread = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    spread = plural(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
     parts = [f"N = {joined(rows['N']) or 'unknown'}"]
     parts += [f"{name} {joined(rows[name])}" for name in ("split", "extractor") if joined(rows[name]) not in ("", "-")]
-    parts += [f"n = {spread} seeds", f"commit {joined(c[:12] for c in rows['commit']) or 'unknown'}"]
+    parts += [f"n = {spread}", f"commit {joined(c[:12] for c in rows['commit']) or 'unknown'}"]
     parts += [f"device {joined(rows['device']) or 'unknown'}"]
     text = ", ".join(parts) + "."
     if len(trained[["N", "split", "extractor"]].drop_duplicates()) > 1:

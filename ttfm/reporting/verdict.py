@@ -75,8 +75,10 @@ class _Problem:
         text = f"{when}{self.names(best)} {verb} the lowest mean, {mean}"
         if rows["ci"].isna().any():
             alone = rows[rows["ci"].isna()]
-            who = "every student" if len(alone) == len(rows) else self.names(alone)
-            return f"{text}, but {who} has one seed only and hence no interval: no ranking is claimed."
+            if len(alone) == len(rows):
+                return f"{text}, with one seed per student: no ranking is claimed."
+            verb = "has" if len(alone) == 1 else "have"
+            return f"{text}, but {self.names(alone)} {verb} one seed and no interval: no ranking is claimed."
         if ties.empty:
             after = rows[~rows["best"]]
             nearest = (

@@ -9,13 +9,14 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir)))
 
 from ttfm.experiment import ExperimentError
+from ttfm.locks import drop_stale_locks
 from ttfm.planning import plan
 from ttfm.reporting.names import figure_names
 
-SOURCE = (
-    ", ".join(map(str, workflow.overwrite_configfiles))
-    or "workflow/experiments/default.yaml"
-)
+# A run that was killed must not keep the same command from working again.
+drop_stale_locks(Path.cwd())
+
+SOURCE = ", ".join(map(str, workflow.overwrite_configfiles)) or "workflow/experiments/default.yaml"
 
 try:
     PLAN = plan(dict(config), SOURCE)
@@ -38,31 +39,20 @@ wildcard_constraints:
 
 def modules(*patterns):
     """The package's source files that a step depends on, so that editing them reruns the step and nothing else."""
-    return sorted(
-        str(path) for pattern in patterns for path in Path("ttfm").glob(pattern)
-    )
+    return sorted(str(path) for pattern in patterns for path in Path("ttfm").glob(pattern))
 
 
 BASE = modules("files.py", "seeds.py", "options.py", "steps/common.py")
 FLOW = modules("flow/*.py")
 MODEL = FLOW + modules("networks/*.py")
 DATA = modules("data/*.py")
-TRAINING = (
-    BASE
-    + MODEL
-    + DATA
-    + modules("training/*.py", "steps/training.py", "losses/base.py")
-)
+TRAINING = BASE + MODEL + DATA + modules("training/*.py", "steps/training.py", "losses/base.py")
 SCORING = BASE + MODEL + modules("evaluation/*.py", "steps/scoring.py")
 
 
 def loss_module(name):
     """The file that defines a loss of the package; for losses from `loss_modules`, those files."""
-    own = [
-        str(path)
-        for path in Path("ttfm/losses").glob("*.py")
-        if f'name = "{name}"' in path.read_text()
-    ]
+    own = [str(path) for path in Path("ttfm/losses").glob("*.py") if f'name = "{name}"' in path.read_text()]
     return own or PLAN.experiment["config"]["loss_modules"]
 
 
@@ -88,11 +78,13 @@ def scoring_arguments(wildcards, input):
 
 def runs(pattern):
     """`pattern` filled in for every run of the plan."""
-    return [
-        f"{ROOT}/{pattern}".format(problem=p, student=s, seed=n)
-        for p, s, n in PLAN.runs
-    ]
+    return [f"{ROOT}/{pattern}".format(problem=p, student=s, seed=n) for p, s, n in PLAN.runs]
 
 
 def problems(pattern):
     return [f"{ROOT}/{pattern}".format(problem=p) for p in PROBLEMS]
+
+
+def results_folder(wildcards, input):
+    """The experiment's folder, which its tables lie in."""
+    return Path(input[0]).parent

@@ -18,8 +18,7 @@ rule data:
 
 rule classifier:
     input:
-        code=BASE
-        + modules("data/digits.py", "evaluation/classifier.py", "steps/classifier.py"),
+        code=BASE + modules("data/digits.py", "evaluation/classifier.py", "steps/classifier.py"),
     output:
         weights=f"{ROOT}/{{problem}}/classifier/weights.safetensors",
         record=f"{ROOT}/{{problem}}/classifier/record.json",

@@ -9,8 +9,7 @@ TABLES = ["headline", "cost"] + [
 rule collect:
     input:
         plan=f"{ROOT}/experiment.json",
-        teachers=problems("{problem}/teacher/record.json")
-        + problems("{problem}/teacher/curve.csv"),
+        teachers=problems("{problem}/teacher/record.json") + problems("{problem}/teacher/curve.csv"),
         baselines=problems("{problem}/baselines/metrics.csv"),
         metrics=runs("{problem}/{student}/{seed}/metrics.csv"),
         records=runs("{problem}/{student}/{seed}/record.json"),
@@ -29,9 +28,9 @@ rule collect:
         f"{ROOT}/logs/collect.log",
     benchmark:
         f"{ROOT}/benchmarks/collect.tsv"
-    params:
-        results=ROOT,
     threads: 1
+    params:
+        results=results_folder,
     message:
         "Collect all measurements"
     shell:
@@ -51,16 +50,14 @@ rule tables:
         ),
         headline=f"{ROOT}/tables/headline.csv",
         cost=f"{ROOT}/tables/cost.csv",
-        printed=expand(
-            f"{ROOT}/tables/{{table}}.{{format}}", table=TABLES, format=["md", "tex"]
-        ),
+        printed=expand(f"{ROOT}/tables/{{table}}.{{format}}", table=TABLES, format=["md", "tex"]),
     log:
         f"{ROOT}/logs/tables.log",
     benchmark:
         f"{ROOT}/benchmarks/tables.tsv"
-    params:
-        results=ROOT,
     threads: 1
+    params:
+        results=results_folder,
     message:
         "Write the tables"
     shell:
@@ -91,9 +88,9 @@ rule figures:
         f"{ROOT}/logs/figures.log",
     benchmark:
         f"{ROOT}/benchmarks/figures.tsv"
-    params:
-        results=ROOT,
     threads: 1
+    params:
+        results=results_folder,
     message:
         "Draw the figures"
     shell:
@@ -112,9 +109,9 @@ rule page:
         f"{ROOT}/logs/page.log",
     benchmark:
         f"{ROOT}/benchmarks/page.tsv"
-    params:
-        results=ROOT,
     threads: 1
+    params:
+        results=results_folder,
     message:
         "Write the page"
     shell:

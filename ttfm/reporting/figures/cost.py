@@ -16,6 +16,7 @@ from ttfm.reporting.figures.style import (
     MAX_HEIGHT,
     WIDTH,
     legend,
+    legend_height,
     message,
     short,
     student_marks,
@@ -70,7 +71,8 @@ def cost(summary: pd.DataFrame, costs: pd.DataFrame, experiment: Mapping[str, An
         experiment: ``experiment.json``.
     """
     problems = experiment["problems"]
-    figure = Figure(figsize=(WIDTH, min(1.2 + 2.7 * len(problems), MAX_HEIGHT)), layout="constrained")
+    height = min(0.7 + 2.7 * len(problems) + legend_height(experiment, 0), MAX_HEIGHT)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     grid = figure.subplots(len(problems), 2, squeeze=False)
     for i, (row, (problem, about)) in enumerate(zip(grid, problems.items(), strict=True)):
         budgets = shown_budgets(step_columns(summary, experiment, problem, about["headline"]))

@@ -15,6 +15,7 @@ from ttfm.reporting.figures.style import (
     REFERENCE_LINES,
     WIDTH,
     legend,
+    legend_height,
     message,
     short,
     step_axis,
@@ -115,7 +116,7 @@ def quality(summary: pd.DataFrame, experiment: Mapping[str, Any], problem: str) 
     """
     metrics = problem_metrics(summary, experiment, problem)
     rows = -(-len(metrics[1:]) // 2)
-    height = min(3.9 + 2.05 * rows, MAX_HEIGHT)
+    height = min(3.2 + 2.05 * rows + legend_height(experiment), MAX_HEIGHT)
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     if not metrics:
         message(figure.add_subplot(), "no metric was computed for this problem")

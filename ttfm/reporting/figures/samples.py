@@ -17,6 +17,9 @@ from ttfm.reporting.palette import INK, MUTED, Mark
 _REFERENCE_POINTS = 2000
 _PATHS = 24
 _PITCH = 1.125
+"""Distance between images, in image sizes: one pixel of eight is left free."""
+_HEADING = 26
+"""Characters of a panel's heading, on one line."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +118,9 @@ def trajectories(title: str, teacher: np.ndarray, reference: np.ndarray, methods
     """
     columns = min(3, len(methods))
     rows = -(-len(methods) // columns)
-    cell = min(WIDTH / columns, (MAX_HEIGHT - 0.4) / rows - 0.25)
-    figure = Figure(figsize=(WIDTH, (cell + 0.25) * rows + 0.4), layout="constrained")
+    heading = 0.25 if all(len(method.title) <= _HEADING for method in methods) else 0.42
+    cell = min(WIDTH / columns, (MAX_HEIGHT - 0.4) / rows - heading)
+    figure = Figure(figsize=(WIDTH, (cell + heading) * rows + 0.4), layout="constrained")
     paths = [max((int(n[6:]) for n in method.arrays if n.startswith("path_k")), default=None) for method in methods]
     budgets = sorted({steps for steps in paths if steps})
     counted = f", {' or '.join(map(str, budgets))} steps" if budgets else ""
@@ -127,7 +131,8 @@ def trajectories(title: str, teacher: np.ndarray, reference: np.ndarray, methods
     for axes in panels[len(methods) :]:
         axes.set_axis_off()
     for method, steps, axes in zip(methods, paths, panels, strict=False):
-        axes.set_title(short(method.title, 25), fontweight="normal")
+        words = textwrap.fill(short(method.title, 2 * _HEADING), _HEADING + 2)
+        axes.set_title(words, fontweight="normal", size=10)
         if steps is None:
             message(axes, method.reason or "no path was stored", width=24)
             continue
@@ -168,12 +173,13 @@ def image_grid(title: str, teacher: np.ndarray, methods: Sequence[Sampled], budg
     """
     across = min(2, len(budgets))
     down = -(-len(budgets) // across)
-    label = 1.35
     lines = len(methods) + 1
     count = min(7 if across == 2 else 14, len(teacher))
-    cell = min(
-        (WIDTH - label - 0.2) / (across * count * _PITCH), (MAX_HEIGHT - 0.5 - 0.35 * down) / (down * lines * _PITCH)
-    )
+    tallest = (MAX_HEIGHT - 0.5 - 0.35 * down) / (down * lines * _PITCH)
+    # Rows with room for one line of text only need a wider column of names.
+    chars = 17 if tallest > 0.3 else min(36, max(17, *(len(method.title) for method in methods)))
+    label = 0.25 + 0.07 * chars
+    cell = min((WIDTH - label - 0.2) / (across * count * _PITCH), tallest)
     height = down * (lines * cell * _PITCH + 0.35) + 0.5
     figure = Figure(figsize=(WIDTH, height))
     figure.suptitle(short(f"{title}: one noise per column", 60), x=0.01, y=1 - 0.08 / height, ha="left", va="top")
@@ -196,6 +202,6 @@ def image_grid(title: str, teacher: np.ndarray, methods: Sequence[Sampled], budg
                 axes.imshow(_mosaic(images[:count]), interpolation="nearest", aspect="equal")
                 axes.set_anchor("W")
             if block % across == 0:
-                text = textwrap.fill(short(method.title, 32), 17)
+                text = textwrap.fill(short(method.title, 32), 17) if chars == 17 else short(method.title, chars)
                 figure.text(0.01, (bottom + cell / 2) / height, text, va="center", size=9)
     return figure

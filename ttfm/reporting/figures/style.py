@@ -24,6 +24,8 @@ P = ParamSpec("P")
 
 WIDTH = 6.4
 """Inches. At a phone's width (about 3.6 inches) the 10.5-point text below is still readable."""
+LABEL = 36
+"""Characters of a method's title in a legend."""
 MAX_HEIGHT = 10.5
 """Inches; with ``DPI`` this stays below 1600 pixels, beyond which reports crop."""
 DPI = 150
@@ -167,18 +169,36 @@ def student_marks(experiment: Mapping[str, Any]) -> dict[str, Mark]:
     return marks(experiment["students"])
 
 
-def legend(figure: Figure, experiment: Mapping[str, Any], references: list[str], columns: int = 3) -> None:
+def _columns(labels: list[str]) -> int:
+    """The most columns, up to three, in which a legend of these labels fits the figure's width."""
+    for columns in (3, 2):
+        rows = -(-len(labels) // columns)
+        widest = [max(map(len, labels[i : i + rows])) for i in range(0, len(labels), rows)]
+        if sum(0.55 + 0.07 * width for width in widest) <= WIDTH:
+            return columns
+    return 1
+
+
+def legend_height(experiment: Mapping[str, Any], references: int = 3) -> float:
+    """Inches that ``legend`` needs for all students and this many references."""
+    names = list(REFERENCE_NAMES.values())[:references]
+    labels = [short(method_title(experiment, name), LABEL) for name in experiment["students"]] + names
+    return 0.1 + 0.2 * -(-len(labels) // _columns(labels))
+
+
+def legend(figure: Figure, experiment: Mapping[str, Any], references: list[str]) -> None:
     """One legend for the whole figure: all students in display order, then the references drawn."""
     styles = student_marks(experiment)
     handles = [
-        Line2D([], [], color=mark.colour, marker=mark.marker, label=short(method_title(experiment, name)))
+        Line2D([], [], color=mark.colour, marker=mark.marker, label=short(method_title(experiment, name), LABEL))
         for name, mark in styles.items()
     ]
     handles += [Line2D([], [], label=REFERENCE_NAMES[name], **REFERENCE_LINES[name]) for name in references]
+    columns = _columns([str(handle.get_label()) for handle in handles])
     figure.legend(handles=handles, loc="outside upper left", ncols=columns, handlelength=2.2, columnspacing=1.2)
 
 
-def short(text: str, width: int = 26) -> str:
+def short(text: str, width: int) -> str:
     """``text`` cut to ``width`` characters with an ellipsis, on one line."""
     text = " ".join(text.split())
     return text if len(text) <= width else text[: width - 1].rstrip() + "…"

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from ttfm.reporting.figures.style import WIDTH, legend, message, short, student_marks, styled, value_axis
+from ttfm.reporting.figures.style import WIDTH, legend, legend_height, message, short, student_marks, styled, value_axis
 from ttfm.reporting.numbers import listed
 
 
@@ -28,8 +28,9 @@ def _panel(axes: Axes, curves: pd.DataFrame, experiment: Mapping[str, Any], colu
         sns.lineplot(
             own, x="step", y=column, units="seed", estimator=None, ax=axes, color=mark.colour, alpha=0.4, linewidth=0.8
         )
-        # The mean only where every seed has a value: a mean over a changing set of seeds would jump.
-        table = own.pivot_table(index="step", columns="seed", values=column).dropna()
+        table = own.pivot_table(index="step", columns="seed", values=column)
+        # The mean of the seeds that reached the end: over a changing set of seeds it would jump.
+        table = table.loc[:, table.iloc[-1].notna()].dropna()
         every = max(1, len(table) // 8)
         axes.plot(
             table.index,
@@ -56,7 +57,7 @@ def training(curves: pd.DataFrame, experiment: Mapping[str, Any], problem: str, 
         reason: what to say where there is no curve at all.
     """
     here = curves[(curves["problem"] == problem) & curves["student"].isin(list(experiment["students"]))]
-    figure = Figure(figsize=(WIDTH, 6.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 6.1 + legend_height(experiment, 0)), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=not here.empty)
     if here.empty:
         message(top, reason or "no run left a training curve", width=60)

@@ -1,0 +1,218 @@
+"""Real DAGs: complete, repeatable to the byte, healed after a kill, and going on around a run that diverges."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+COPIED = ("Snakefile", "workflow", "profiles", "ttfm", "pyproject.toml")
+pytestmark = pytest.mark.workflow
+
+POINTS = {
+    "name": "points",
+    "title": "Two losses on the ring",
+    "device": "cpu",
+    "seeds": [0],
+    "budgets": [1, 2],
+    "students": {"itvm": {"loss": "itvm"}, "cd": {"loss": "cd"}},
+    "problems": {
+        "ring": {
+            "title": "Ring",
+            "data": {"name": "ring"},
+            "network": {"name": "mlp", "width": 16, "depth": 2},
+            "training": {"iterations": 20, "batch": 32, "log_every": 5, "probe_every": 10},
+            "evaluation": {"samples": 256, "steps": 8},
+        }
+    },
+}
+
+
+def checkout(folder):
+    """A copy of the project without its results, to run in."""
+    folder.mkdir()
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / name)
+    return folder
+
+
+def snakemake(folder, *arguments, check=True):
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(folder),
+    }
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    if check:
+        assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def write(folder, config):
+    path = folder / "experiment.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    return "--configfile", str(path)
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """The tiny experiment, run once."""
+    folder = checkout(tmp_path_factory.mktemp("tiny") / "project")
+    output = snakemake(folder, "--configfile", "workflow/experiments/tiny.yaml")
+    return folder, output
+
+
+def test_the_tiny_experiment_ends_with_its_page(tiny):
+    folder, output = tiny
+    page = folder / "report" / "tiny" / "index.html"
+    assert f"The report: {page}" in output
+    text = page.read_text(encoding="utf-8")
+    assert len(text) < 10_000_000
+    assert "ITVM" in text
+
+
+def test_every_run_is_in_the_long_table_with_its_protocol(tiny):
+    folder, _ = tiny
+    table = rows(folder / "results" / "tiny" / "metrics.csv")
+    found = {(r["problem"], r["student"], r["seed"]) for r in table}
+    for student in ("itvm", "cd", "meanflow"):
+        assert {("ring", student, "0"), ("ring", student, "1"), ("digits", student, "0")} <= found
+    assert {("ring", "data", ""), ("ring", "teacher", "0"), ("ring", "teacher_euler", "0")} <= found
+    for row in table:
+        assert row["N"] == "256"
+        assert row["commit"]
+        assert row["device"].startswith("cpu")
+        assert row["split"]
+        assert row["extractor"]
+        assert (row["value"] != "") == (row["status"] == "ok")
+        assert row["status"] == "ok" or row["reason"]
+    metrics = {row["metric"] for row in table if row["problem"] == "digits" and row["value"]}
+    assert {"fd-digits", "kid-digits", "l2", "semigroup_defect", "tangent_defect"} <= metrics
+    assert "fid" not in {row["metric"] for row in table}
+
+
+def test_a_second_call_finds_nothing_to_do(tiny):
+    folder, _ = tiny
+    assert "Nothing to be done" in snakemake(folder, "--configfile", "workflow/experiments/tiny.yaml")
+
+
+def test_an_edit_reruns_what_it_changes_and_no_more(tiny):
+    folder, _ = tiny
+
+    def planned():
+        output = snakemake(folder, "--configfile", "workflow/experiments/tiny.yaml", "--dry-run")
+        table = output.partition("Job stats:")[2].partition("Reasons:")[0]
+        return set(re.findall(r"^(\w+) +\d+$", table, re.MULTILINE)) - {"all", "total"}
+
+    for edited, expected in (
+        ("ttfm/reporting/palette.py", {"tables", "figures", "page"}),
+        ("ttfm/losses/cd.py", {"student", "evaluate", "collect", "tables", "figures", "page"}),
+    ):
+        path = folder / edited
+        text = path.read_text()
+        path.write_text(text + "\n# an edit\n")
+        assert planned() == expected
+        path.write_text(text)
+        assert planned() == set()
+
+
+def test_snakemakes_own_report_can_be_built(tiny):
+    folder, _ = tiny
+    snakemake(folder, "--configfile", "workflow/experiments/tiny.yaml", "--report", "snakemake-report.html")
+    text = (folder / "snakemake-report.html").read_text(encoding="utf-8")
+    assert "Figures" in text
+    assert "95 % intervals over training seeds" in text
+
+
+def test_two_runs_give_the_same_tables_to_the_byte(tiny, tmp_path):
+    first, _ = tiny
+    second = checkout(tmp_path / "second")
+    snakemake(second, "--configfile", "workflow/experiments/tiny.yaml", "--until", "tables")
+    results = Path("results") / "tiny"
+    assert (first / results / "metrics.csv").read_bytes() == (second / results / "metrics.csv").read_bytes()
+    timed = {"cost.csv", "cost.md", "cost.tex"}
+    tables = sorted(path.name for path in (first / results / "tables").iterdir() if path.name not in timed)
+    assert len(tables) > 20
+    for name in tables:
+        assert (first / results / "tables" / name).read_bytes() == (second / results / "tables" / name).read_bytes()
+
+
+def test_a_diverged_run_is_shown_and_the_others_go_on(tmp_path):
+    folder = checkout(tmp_path / "project")
+    config = json.loads(json.dumps(POINTS))
+    config["students"]["broken"] = {"loss": "itvm", "title": "Broken", "training": {"lr": 1e30}}
+    snakemake(folder, *write(folder, config))
+    table = rows(folder / "results" / "points" / "metrics.csv")
+    broken = [row for row in table if row["student"] == "broken"]
+    assert broken
+    assert all(row["status"] == "failed" and "non-finite loss term" in row["reason"] for row in broken)
+    assert all(row["status"] == "ok" for row in table if row["student"] == "itvm")
+    assert "non-finite loss term" in (folder / "report" / "points" / "index.html").read_text(encoding="utf-8")
+    assert (
+        "non-finite" in (folder / "results" / "points" / "logs" / "ring" / "broken" / "0" / "student.log").read_text()
+    )
+
+
+def test_a_killed_run_is_healed_by_the_same_command(tmp_path):
+    folder = checkout(tmp_path / "project")
+    config = json.loads(json.dumps(POINTS))
+    config["problems"]["ring"]["training"]["iterations"] = 2000
+    arguments = write(folder, config)
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(folder),
+    }
+    run = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    log = folder / "results" / "points" / "logs" / "ring" / "itvm" / "0" / "student.log"
+    deadline = time.monotonic() + 120
+    while not (log.is_file() and "step" in log.read_text()):
+        assert time.monotonic() < deadline, "the student never started"
+        assert run.poll() is None, "the workflow ended before it could be killed"
+        time.sleep(0.1)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    assert not (folder / "report" / "points" / "index.html").exists()
+    assert list((folder / ".snakemake" / "locks").iterdir()), "the kill came too early to leave a lock behind"
+    snakemake(folder, *arguments)
+    assert (folder / "report" / "points" / "index.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"students": {"itvm": {"loss": "itmv"}}}, "students.itvm.loss: 'itmv' is unknown"),
+        ({"students": {"itvm": {"loss": "itvm", "options": {"mu": 1.5}}}}, "students.itvm.options.mu: 1.5"),
+        ({"seeds": [-1]}, "seeds.0: -1 is not allowed"),
+    ],
+)
+def test_a_mistake_is_an_error_before_any_job(tmp_path, change, message):
+    folder = checkout(tmp_path / "project")
+    output = snakemake(folder, *write(folder, POINTS | change), check=False)
+    assert message in output
+    assert "experiment.yaml" in output
+    assert not (folder / "results" / "points").exists()
