@@ -22,6 +22,7 @@ STEPS = {
     "tables": "write the summary tables",
     "figures": "draw the figures",
     "report": "build the HTML page",
+    "publish": "copy an experiment's small tables and figures, with their provenance, to where they are kept",
 }
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.reporting import synthetic
-from ttfm.reporting import build, inputs
+from ttfm.reporting import build, figures, inputs
 from ttfm.reporting.provenance import provenance
 
 
@@ -77,13 +77,21 @@ def test_a_ruined_experiment_still_reports(ruined):
     assert page.count("out of memory") > 30
 
 
-def test_one_problem_alone(ruined):
-    written = build.write_figures(ruined, "digits")
-    assert {path.name for path in written} == {
-        f"digits--{family}.{kind}" for family in ("quality", "training", "grid") for kind in ("png", "svg")
-    }
+def test_one_problem_alone(results, monkeypatch):
+    stems: list[str] = []
+    monkeypatch.setattr(figures, "save", lambda figure, stem: stems.append(stem.name) or [])
+    build.write_figures(results, "digits")
+    assert stems == ["digits--quality", "digits--training", "digits--grid"]
     with pytest.raises(ValueError, match=r"no problem 'moons'; it has ring, digits"):
-        build.write_figures(ruined, "moons")
+        build.write_figures(results, "moons")
+
+
+def test_a_metric_that_was_never_tried_still_has_its_table(tmp_path):
+    folder = synthetic.write(tmp_path / "without")
+    table = pd.read_csv(folder / "metrics.csv", dtype=str, keep_default_na=False)
+    table[table["metric"] != "mmd"].to_csv(folder / "metrics.csv", index=False)
+    build.write_tables(folder)
+    assert "No trained student has a value." in (folder / "tables" / "ring--mmd.md").read_text(encoding="utf-8")
 
 
 def test_errors_name_the_file(tmp_path):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ttfm.evaluation.catalogue import names as metric_names
 from ttfm.files import read_arrays, write_text
 from ttfm.reporting.costs import cost_table, summarise_costs
 from ttfm.reporting.inputs import Results, load
@@ -33,7 +34,7 @@ NO_PATH = {
 
 
 def write_tables(results: Path) -> list[Path]:
-    """Write ``tables/summary.csv``, ``headline``, ``cost`` and one table per problem and metric; returns the paths.
+    """Write ``summary.csv``, ``headline``, ``cost`` and a table per problem and metric of its kind; returns the paths.
 
     The CSV files hold numbers to compute with; Markdown and LaTeX hold them as printed.
 
@@ -51,8 +52,11 @@ def write_tables(results: Path) -> list[Path]:
         "cost.csv": summary_csv(costs),
     }
     tables = [headline_table(summary, data.experiment)]
-    for problem in data.experiment["problems"]:
-        for metric in problem_metrics(summary, data.experiment, problem):
+    for problem, about in data.experiment["problems"].items():
+        # Every metric of the problem's kind has its table, so that a workflow can declare them before any is measured.
+        for metric in dict.fromkeys(
+            [*problem_metrics(summary, data.experiment, problem), *metric_names(about["kind"])]
+        ):
             tables.append(metric_table(summary, data.experiment, problem, metric))
     for table in tables:
         texts |= {f"{table.name}.md": markdown(table), f"{table.name}.tex": latex(table)}

@@ -28,13 +28,15 @@ def number(value: float, places: int, size: float | None = None) -> str:
     """
     if math.isnan(value):
         return ""
+    if value == 0:
+        return "0"
     size = abs(value if size is None else size)
     if math.isinf(value) or size >= 1e5:
         return f"{value:.2e}"
     if size > 0:
         places = min(places, max(0, 3 - math.floor(math.log10(size))))
     text = f"{value:.{places}f}"
-    if value != 0 and float(text) == 0:
+    if float(text) == 0:
         return f"{value:.0e}"
     return text
 

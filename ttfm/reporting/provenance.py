@@ -44,7 +44,7 @@ def provenance(data: Results) -> dict[str, Any]:
     commits = list(dict.fromkeys(str(r["commit"]) for r in records if r.get("commit")))
     source = data.experiment.get("source", "")
     commands = [f"git checkout {commits[0]}"] if len(commits) == 1 else []
-    commands += ["pip install .", f"snakemake --cores all --configfile {shlex.quote(source)}"]
+    commands += [f"make report EXPERIMENT={shlex.quote(source)}"]
     return {
         "commits": commits,
         "dirty": any(r.get("dirty") for r in records),

@@ -16,7 +16,8 @@ from ttfm.reporting.names import figure_names
 # A run that was killed must not keep the same command from working again.
 drop_stale_locks(Path.cwd())
 
-SOURCE = ", ".join(map(str, workflow.overwrite_configfiles)) or "workflow/experiments/default.yaml"
+SOURCE = ", ".join(os.path.relpath(path) for path in workflow.overwrite_configfiles)
+SOURCE = SOURCE or "workflow/experiments/default.yaml"
 
 try:
     PLAN = plan(dict(config), SOURCE)

@@ -78,7 +78,7 @@ def cost(summary: pd.DataFrame, costs: pd.DataFrame, experiment: Mapping[str, An
         budgets = shown_budgets(step_columns(summary, experiment, problem, about["headline"]))
         for axes, k in zip(row, budgets, strict=False):
             _panel(axes, summary, costs, experiment, problem, k)
-            axes.set_title(short(f"{about['title']}, {steps_title(k)}", 34))
+            axes.set_title(f"{short(about['title'], 20)}, {steps_title(k)}")
             if i == len(problems) - 1:
                 axes.set_xlabel("seconds per training run")
         row[0].set_ylabel(short(metric_label(about["headline"]).title, 30))

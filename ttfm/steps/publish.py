@@ -1,0 +1,51 @@
+"""Copy an experiment's small tables and figures, with their provenance, to where they are kept."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from ttfm.files import replacing, write_json
+from ttfm.steps.common import log, path_argument
+
+KEPT = (
+    "metrics.csv",
+    "costs.csv",
+    "tables/summary.csv",
+    "tables/headline.csv",
+    "tables/headline.md",
+    "tables/headline.tex",
+    "tables/cost.csv",
+    "tables/cost.md",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The step's arguments."""
+    path_argument(parser, "results", "the experiment's folder")
+    path_argument(parser, "out", "the folder to keep, for example results/published/<experiment>")
+    parser.add_argument(
+        "--figure", action="append", default=[], metavar="NAME", help="a figure to keep, without its ending"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Copy the files and write ``provenance.json``.
+
+    Raises:
+        ValueError: if the runs stem from several commits or from uncommitted changes: such numbers cannot be traced to
+            one state of the code, and are not published.
+    """
+    from ttfm.reporting.inputs import load
+    from ttfm.reporting.provenance import provenance
+
+    found = provenance(load(arguments.results))
+    if found["dirty"] or len(found["commits"]) != 1:
+        raise ValueError(f"{arguments.results}: its runs do not all stem from one committed state; run them again")
+    for name in (*KEPT, *(f"figures/{figure}.png" for figure in arguments.figure)):
+        source: Path = arguments.results / name
+        with replacing(arguments.out / source.name) as temporary:
+            shutil.copyfile(source, temporary)
+    write_json(arguments.out / "provenance.json", found)
+    log.info("kept in %s", arguments.out)
