@@ -160,7 +160,6 @@ def _facts(experiment: Mapping[str, Any]) -> dict[str, Any]:
         "itvm_count": len(rebuilt),
         "alone": listed(alone) if len(alone) <= 3 else f"The {len(alone)} students of losses that need none",
         "alone_count": len(alone),
-        "learned": any(about["teacher"] != "closed_form" for about in problems),
     }
 
 

@@ -1,0 +1,28 @@
+"""The README's numbers are the published ones."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PUBLISHED = ROOT / "results" / "published"
+
+
+def test_the_headline_table_is_the_measured_one():
+    table = [line for line in (PUBLISHED / "default" / "headline.md").read_text().splitlines() if line.startswith("|")]
+    assert len(table) > 5
+    readme = (ROOT / "README.md").read_text()
+    for line in table:
+        assert line in readme
+
+
+@pytest.mark.parametrize("folder", sorted(PUBLISHED.iterdir()), ids=lambda path: path.name)
+def test_published_numbers_have_their_provenance(folder):
+    import json
+
+    found = json.loads((folder / "provenance.json").read_text())
+    assert len(found["commits"]) == 1
+    assert found["commits"][0] != "unknown"
+    assert not found["dirty"]
+    assert found["devices"]
+    assert found["versions"]["torch"]

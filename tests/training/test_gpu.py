@@ -1,0 +1,47 @@
+"""What must hold on a GPU as on the CPU; skipped where there is none."""
+
+import pytest
+import torch
+
+from ttfm.data.densities import Ring
+from ttfm.flow.flow_map import FlowMap
+from ttfm.losses import load_modules
+from ttfm.networks.mlp import MLP
+from ttfm.networks.unet import UNet
+from ttfm.training.trainer import Trainer, TrainingOptions
+
+pytestmark = pytest.mark.gpu
+LOSSES = load_modules()
+STUDENT_LOSSES = sorted(name for name in LOSSES if name != "velocity_regression")
+
+
+@pytest.mark.parametrize("name", STUDENT_LOSSES)
+def test_every_loss_trains_on_the_gpu_and_lowers_itself(name):
+    torch.manual_seed(0)
+    ring = Ring()
+    net = MLP((2,), width=32, depth=2).cuda()
+    run = Trainer(net, LOSSES[name](), ring, ring.field(), TrainingOptions(iterations=200, batch=256, log_every=20), 0)
+    rows = [progress.row for progress in run.run() if progress.row]
+    assert all(parameter.isfinite().all() for parameter in run.evaluation.network.parameters())
+    assert next(run.evaluation.network.parameters()).is_cuda
+    if name in ("fm", "lfmd", "itvm"):
+        assert rows[-1]["loss"] < rows[0]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("build", "shape"),
+    [(lambda: MLP((2,), 16, 2), (2,)), (lambda: UNet((1, 8, 8), channels=8, patch=2, embedding=16), (1, 8, 8))],
+    ids=["mlp", "unet"],
+)
+def test_derivatives_on_the_gpu_against_central_differences(build, shape):
+    torch.manual_seed(0)
+    network = build().double().cuda()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    s, t = torch.rand(2, 3, dtype=torch.float64, device="cuda").sort(dim=0).values
+    x, v, h = torch.randn(3, *shape, dtype=torch.float64, device="cuda"), torch.randn(3, *shape).double().cuda(), 1e-5
+    _, dudt = FlowMap(network).lagrangian(s, t, x)
+    assert torch.allclose(dudt, (network(s, t + h, x) - network(s, t - h, x)) / (2 * h), atol=1e-7)
+    _, total = FlowMap(network).eulerian(s, t, x, v)
+    assert torch.allclose(total, (network(s + h, t, x + h * v) - network(s - h, t, x - h * v)) / (2 * h), atol=1e-7)
