@@ -72,7 +72,7 @@ def steps(root, problem="ring", student="itvm"):
         f"solution --config {config}/solution.json {teacher} --out {folder}/solution.npz --record {folder}/sol.json",
         f"student --config {config}/{student}/0/student.json {teacher} --solution {folder}/solution.npz {trained(run)}",
         f"evaluate --config {config}/{student}/0/evaluate.json --student {run}/w.safetensors "
-        f"--student-record {run}/record.json {teacher} {inputs}",
+        f"--student-record {run}/record.json {teacher} {inputs} --record {run}/evaluation.json",
     ]
 
 

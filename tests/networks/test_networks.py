@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ttfm.flow.flow_map import FlowMap
-from ttfm.networks.linear import Linear
+from ttfm.networks.dual import Conv2d, Linear
 from ttfm.networks.mlp import MLP
 from ttfm.networks.unet import UNet
 
@@ -92,20 +92,31 @@ def test_a_velocity_learned_on_the_diagonal_is_the_map_at_step_zero(name):
     assert torch.equal(network(s, s, x), network(s, s + 0.4, x))
 
 
+LAYERS = {
+    "linear": (lambda bias: (Linear(5, 3, bias=bias), nn.Linear(5, 3, bias=bias)), (4, 5)),
+    "conv": (
+        lambda bias: (Conv2d(2, 3, 3, padding=1, bias=bias), nn.Conv2d(2, 3, 3, padding=1, bias=bias)),
+        (2, 2, 6, 6),
+    ),
+    "strided": (lambda bias: (Conv2d(2, 3, 2, 2, bias=bias), nn.Conv2d(2, 3, 2, 2, bias=bias)), (2, 2, 6, 6)),
+}
+
+
 @pytest.mark.parametrize("bias", [True, False])
-def test_linear_is_torchs_linear_in_value_gradient_and_tangent(bias):
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_are_torchs_in_value_gradient_and_tangent(name, bias):
     torch.manual_seed(0)
-    ours = Linear(5, 3, bias=bias).double()
-    theirs = nn.Linear(5, 3, bias=bias).double()
+    build, shape = LAYERS[name]
+    ours, theirs = (layer.double() for layer in build(bias))
     theirs.load_state_dict(ours.state_dict())
-    x, v = torch.randn(4, 5, dtype=torch.float64, requires_grad=True), torch.randn(4, 5, dtype=torch.float64)
+    x, v = torch.randn(shape, dtype=torch.float64, requires_grad=True), torch.randn(shape, dtype=torch.float64)
     results = []
     for layer in (ours, theirs):
         with torch.autograd.forward_ad.dual_level():
             output = layer(torch.autograd.forward_ad.make_dual(x, v))
             primal, tangent = torch.autograd.forward_ad.unpack_dual(output)
         total = (primal.sin() * tangent.square()).sum()
-        results.append([primal, tangent, *torch.autograd.grad(total, [x, *layer.parameters()])])
+        results.append([primal, tangent, layer(x.detach()), *torch.autograd.grad(total, [x, *layer.parameters()])])
     for mine, reference in zip(*results, strict=True):
         assert torch.allclose(mine, reference, atol=1e-12)
 

@@ -22,8 +22,9 @@ class ConsistencyDistillation(Loss):
     .. math:: \| \phi_{s,x_s}(1) - \phi^-_{s',\hat x_{s'}}(1) \|^2
 
     for neighbours s < s' of a grid, with :math:`\hat x_{s'}` one Heun step of the teacher from x_s. The source's grid
-    in the noise level :math:`\sigma = (1-s)/s` is kept, :math:`\sigma_i^{1/\rho}` equidistant, with its ends moved to
-    pure noise (s = 0) and data (s = 1), where the linear path begins and ends. The network's parametrisation phi = x + (1-s) u satisfies the boundary condition.
+    in the noise level :math:`\sigma = (1-s)/s` is kept, equidistant in :math:`\sigma_i^{1/\rho}`, with its ends moved
+    to pure noise (s = 0) and data (s = 1), where the linear path begins and ends. The parametrisation
+    phi = x + (1-s) u satisfies the boundary condition.
 
     Attributes:
         grid: number of grid points N (source: 18 for CIFAR-10).

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ttfm.networks.linear import Linear
+from ttfm.networks.dual import Linear, linear
 
 
 class TimeEmbedding(nn.Module):
@@ -37,6 +37,8 @@ class TimeEmbedding(nn.Module):
     def forward(self, s: Tensor, t: Tensor) -> Tensor:
         """Embed times s <= t of shape ``(B,)`` into shape ``(B, width)``."""
         s, d = s[:, None], (t - s)[:, None]
-        start = torch.cat([s, (self.omega * s).sin(), (self.omega * s).cos()], dim=1)
-        gap = torch.cat([d, (self.omega * d).sin(), 1 - (self.omega * d).cos()], dim=1)
+        frequencies = self.omega[:, None]
+        angle, turn = linear(s, frequencies), linear(d, frequencies)
+        start = torch.cat([s, angle.sin(), angle.cos()], dim=1)
+        gap = torch.cat([d, turn.sin(), 1 - turn.cos()], dim=1)
         return self.start(start) + self.gap(gap)

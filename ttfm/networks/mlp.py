@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ttfm.networks.dual import Linear
 from ttfm.networks.embeddings import TimeEmbedding
-from ttfm.networks.linear import Linear
 from ttfm.options import Count
 
 

@@ -7,8 +7,8 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from ttfm.networks.dual import Conv2d, Linear
 from ttfm.networks.embeddings import TimeEmbedding
-from ttfm.networks.linear import Linear
 from ttfm.options import Count, Range
 
 
@@ -18,11 +18,11 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels_in: int, channels: int, embedding: int, groups: int):
         super().__init__()
         self.norm1 = nn.GroupNorm(groups, channels_in)
-        self.conv1 = nn.Conv2d(channels_in, channels, 3, padding=1)
+        self.conv1 = Conv2d(channels_in, channels, 3, padding=1)
         self.modulation = Linear(embedding, 2 * channels)
         self.norm2 = nn.GroupNorm(groups, channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.skip = nn.Conv2d(channels_in, channels, 1) if channels_in != channels else nn.Identity()
+        self.conv2 = Conv2d(channels, channels, 3, padding=1)
+        self.skip = Conv2d(channels_in, channels, 1) if channels_in != channels else nn.Identity()
         nn.init.zeros_(self.conv2.weight)
         nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
 
@@ -74,9 +74,7 @@ class UNet(nn.Module):
             )
         self.times = TimeEmbedding(embedding)
         self.embed = nn.Sequential(nn.SiLU(), Linear(embedding, embedding), nn.SiLU())
-        self.stem = (
-            nn.Conv2d(colours, channels, 3, padding=1) if patch == 1 else nn.Conv2d(colours, channels, patch, patch)
-        )
+        self.stem = Conv2d(colours, channels, 3, padding=1) if patch == 1 else Conv2d(colours, channels, patch, patch)
         sizes = [channels * m for m in multipliers]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         skips, now = [channels], channels
@@ -86,7 +84,7 @@ class UNet(nn.Module):
                 now = size
                 skips.append(now)
             if level < len(sizes) - 1:
-                self.down.append(nn.Conv2d(now, now, 3, stride=2, padding=1))
+                self.down.append(Conv2d(now, now, 3, stride=2, padding=1))
                 skips.append(now)
         self.middle = ResidualBlock(now, now, embedding, groups)
         for level, size in reversed(list(enumerate(sizes))):
@@ -94,9 +92,9 @@ class UNet(nn.Module):
                 self.up.append(ResidualBlock(now + skips.pop(), size, embedding, groups))
                 now = size
             if level:
-                self.up.append(nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(now, now, 3, padding=1)))
+                self.up.append(nn.Sequential(nn.Upsample(scale_factor=2), Conv2d(now, now, 3, padding=1)))
         self.norm = nn.GroupNorm(groups, now)
-        self.head = nn.Conv2d(now, colours * patch**2, 3, padding=1)
+        self.head = Conv2d(now, colours * patch**2, 3, padding=1)
         self.shuffle = nn.PixelShuffle(patch)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]

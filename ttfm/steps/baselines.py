@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from ttfm.files import write_arrays
+from ttfm.provenance import now
 from ttfm.steps.common import (
     config_argument,
     load_network,
@@ -14,6 +15,7 @@ from ttfm.steps.common import (
     read_config,
     teacher_field,
     tensors,
+    write_record,
 )
 from ttfm.steps.scoring import build_scorer, input_arguments, shown_arrays, write_metrics
 
@@ -29,6 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the reference rows of a problem and the samples of the teacher's Euler steps."""
     from ttfm.evaluation import sampling, scoring
 
+    started = now()
     config = read_config(arguments.config)
     device = pick_device(config["device"])
     solution, data = tensors(arguments.solution), tensors(arguments.data)
@@ -46,3 +49,4 @@ def run(arguments: argparse.Namespace) -> None:
         rows += [euler | row for row in (*scorer.distribution(samples), *scorer.pairs(samples))]
     write_arrays(arguments.samples, arrays)
     write_metrics(arguments.metrics, config, rows, device)
+    write_record(arguments.record, config, device, started)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ttfm.files import write_json
-from ttfm.provenance import now, record
-from ttfm.steps.common import log, path_argument
+from ttfm.provenance import now
+from ttfm.steps.common import log, path_argument, write_record
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,5 +25,4 @@ def run(arguments: argparse.Namespace) -> None:
     classifier.save(arguments.weights, weights)
     accuracy = classifier.accuracy(classifier.load(arguments.weights), *digits.load("test"))
     log.info("digit classifier: %.2f %% of the test split", 100 * accuracy)
-    outcome = {"status": "ok", "reason": "", "test_accuracy": accuracy}
-    write_json(arguments.record, outcome | record(training, "cpu", started))
+    write_record(arguments.record, training, "cpu", started, test_accuracy=accuracy)

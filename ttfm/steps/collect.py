@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from ttfm.files import read_json
-from ttfm.steps.common import COST_COLUMNS, METRIC_COLUMNS, log, path_argument, write_csv
+from ttfm.provenance import now
+from ttfm.steps.common import COST_COLUMNS, METRIC_COLUMNS, log, path_argument, record_argument, write_csv, write_record
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The step's arguments."""
     path_argument(parser, "results", "the experiment's folder")
+    record_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Write metrics.csv, costs.csv and curves.csv, in the experiment's order."""
+    started = now()
     root: Path = arguments.results
     experiment = read_json(root / "experiment.json")
     metrics: list[dict[str, Any]] = []
@@ -39,6 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
     names = list(dict.fromkeys(key for row in curves for key in row))
     first = ["problem", "student", "seed", "step", "seconds", "loss", "map_error"]
     write_csv(root / "curves.csv", curves, first + [name for name in names if name not in first])
+    write_record(arguments.record, experiment["config"], "cpu", started)
     for row in costs:
         if row["status"] == "failed":
             log.warning("%s/%s/%s failed: %s", row["problem"], row["student"], row["seed"], row["reason"])

@@ -97,6 +97,19 @@ def tensors(path: Path) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
 
 
+def record_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--record``, the provenance that stands beside what a step writes."""
+    path_argument(parser, "record", "where to write the provenance (JSON)")
+
+
+def write_record(path: Path, config: dict[str, Any], device: str, started: str, **outcome: Any) -> None:
+    """Write the provenance of what a step made; ``outcome`` holds its status and whatever else it has to say."""
+    from ttfm.files import write_json
+    from ttfm.provenance import record
+
+    write_json(path, {"status": "ok", "reason": ""} | outcome | record(config, device, started))
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """A run's resolved JSON."""
     return read_json(path)

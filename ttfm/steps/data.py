@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from ttfm.files import write_arrays, write_json
-from ttfm.provenance import now, record
-from ttfm.steps.common import config_argument, path_argument, read_config
+from ttfm.files import write_arrays
+from ttfm.provenance import now
+from ttfm.steps.common import config_argument, path_argument, read_config, record_argument, write_record
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The step's arguments."""
     config_argument(parser)
     path_argument(parser, "out", "where to write the arrays reference and floor (npz), each (N, *shape)")
-    path_argument(parser, "record", "where to write the provenance (JSON)")
+    record_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -34,4 +34,4 @@ def run(arguments: argparse.Namespace) -> None:
         data = build_data(config["data"])
         reference, floor = (data.sample(count, generator(seed, stream)) for stream in ("reference", "floor"))
     write_arrays(arguments.out, {"reference": reference.numpy(), "floor": floor.numpy()})
-    write_json(arguments.record, {"status": "ok", "reason": ""} | record(config, "cpu", started))
+    write_record(arguments.record, config, "cpu", started)

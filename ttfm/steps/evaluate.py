@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ttfm.files import read_json, write_arrays
+from ttfm.provenance import now
 from ttfm.steps.common import (
     config_argument,
     load_network,
@@ -15,6 +16,7 @@ from ttfm.steps.common import (
     read_config,
     teacher_field,
     tensors,
+    write_record,
 )
 from ttfm.steps.scoring import build_scorer, input_arguments, shown_arrays, write_metrics
 
@@ -32,6 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Write metrics and samples; a failed training gives failed rows with its reason."""
     from ttfm.evaluation.catalogue import METRICS, names
 
+    started = now()
     config = read_config(arguments.config)
     device = pick_device(config["device"])
     training = read_json(arguments.student_record)
@@ -49,6 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
         rows = [identity | row for row in _rows(config, arguments, device, scorer, solution, arrays)]
     write_arrays(arguments.samples, arrays)
     write_metrics(arguments.metrics, config, rows, device)
+    write_record(arguments.record, config, device, started)
 
 
 def _rows(

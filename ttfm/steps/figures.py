@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import argparse
 
-from ttfm.steps.common import path_argument
+from ttfm.files import read_json
+from ttfm.provenance import now
+from ttfm.steps.common import path_argument, record_argument, write_record
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The step's arguments."""
     path_argument(parser, "results", "the experiment's folder")
+    record_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Read the collected tables and write everything below ``<results>/figures``."""
     from ttfm.reporting.build import write_figures
 
+    started = now()
     write_figures(arguments.results)
+    write_record(arguments.record, read_json(arguments.results / "experiment.json")["config"], "cpu", started)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from ttfm.files import replacing, sha256, write_json
-from ttfm.provenance import now, record
-from ttfm.steps.common import log, path_argument
+from ttfm.files import replacing, sha256
+from ttfm.provenance import now
+from ttfm.steps.common import log, path_argument, write_record
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,4 +35,4 @@ def run(arguments: argparse.Namespace) -> None:
         log.warning("LPIPS is left out: %s", reason)
     with replacing(arguments.weights) as temporary:
         save_file(tensors, temporary)
-    write_json(arguments.record, {"status": status, "reason": reason, **source} | record({}, "cpu", started))
+    write_record(arguments.record, {}, "cpu", started, status=status, reason=reason, **source)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttfm.provenance import device_name, source
-from ttfm.steps.common import METRIC_COLUMNS, path_argument, write_csv
+from ttfm.steps.common import METRIC_COLUMNS, path_argument, record_argument, write_csv
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +28,7 @@ def input_arguments(parser: argparse.ArgumentParser) -> None:
     path_argument(parser, "lpips-record", "record of the LPIPS trunk (images only)", required=False)
     path_argument(parser, "metrics", "where to write the rows of the long table (CSV)")
     path_argument(parser, "samples", "where to write the first samples at every budget (npz)")
+    record_argument(parser)
 
 
 def build_scorer(config: dict[str, Any], arguments: argparse.Namespace, data: Any, solution: Any) -> Scorer:

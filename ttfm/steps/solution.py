@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import argparse
 
-from ttfm.files import write_arrays, write_json
-from ttfm.provenance import now, record
-from ttfm.steps.common import config_argument, load_network, path_argument, pick_device, read_config, teacher_field
+from ttfm.files import write_arrays
+from ttfm.provenance import now
+from ttfm.steps.common import (
+    config_argument,
+    load_network,
+    path_argument,
+    pick_device,
+    read_config,
+    record_argument,
+    teacher_field,
+    write_record,
+)
 
 KEPT_TIMES = 33
 KEPT_PATHS = 256
@@ -17,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     config_argument(parser)
     path_argument(parser, "teacher", "the teacher's weights (safetensors)")
     path_argument(parser, "out", "where to write noise, solution and trajectories (npz)")
-    path_argument(parser, "record", "where to write the provenance (JSON)")
+    record_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -53,4 +62,4 @@ def run(arguments: argparse.Namespace) -> None:
         "paths": np.stack(paths),
     }
     write_arrays(arguments.out, arrays)
-    write_json(arguments.record, {"status": "ok", "reason": ""} | record(config, device, started))
+    write_record(arguments.record, config, device, started)

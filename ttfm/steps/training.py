@@ -6,9 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ttfm.files import write_json
-from ttfm.provenance import record
-from ttfm.steps.common import log, path_argument, save_weights, write_csv
+from ttfm.steps.common import log, path_argument, save_weights, write_csv, write_record
 
 if TYPE_CHECKING:
     from ttfm.training.trainer import Trainer
@@ -66,5 +64,5 @@ def run_training(
         "seconds_per_step": round(trainer.seconds / done, 6) if done else None,
         "calls": trainer.calls,
     }
-    write_json(outputs.record, outcome | record(config, device, started))
+    write_record(outputs.record, config, device, started, **outcome)
     log.info("%s: %s after %d steps, %.1f s", label, status, done, trainer.seconds)

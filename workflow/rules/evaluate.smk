@@ -11,6 +11,7 @@ rule evaluate:
     output:
         metrics=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/metrics.csv",
         samples=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/samples.npz",
+        record=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/evaluation.json",
     log:
         f"{ROOT}/logs/{{problem}}/{{student}}/{{seed}}/evaluate.log",
     benchmark:
@@ -25,7 +26,8 @@ rule evaluate:
     shell:
         "python -m ttfm evaluate --config {input.config} --student {input.student}"
         " --student-record {input.student_record} --teacher {input.teacher} --data {input.data}"
-        " --solution {input.solution} {params.networks} --metrics {output.metrics} --samples {output.samples} 2> {log}"
+        " --solution {input.solution} {params.networks} --metrics {output.metrics} --samples {output.samples}"
+        " --record {output.record} 2> {log}"
 
 
 rule baselines:
@@ -39,6 +41,7 @@ rule baselines:
     output:
         metrics=f"{ROOT}/{{problem}}/baselines/metrics.csv",
         samples=f"{ROOT}/{{problem}}/teacher_euler/0/samples.npz",
+        record=f"{ROOT}/{{problem}}/baselines/record.json",
     log:
         f"{ROOT}/logs/{{problem}}/baselines.log",
     benchmark:
@@ -52,4 +55,5 @@ rule baselines:
         "Score the references of {wildcards.problem}"
     shell:
         "python -m ttfm baselines --config {input.config} --teacher {input.teacher} --data {input.data}"
-        " --solution {input.solution} {params.networks} --metrics {output.metrics} --samples {output.samples} 2> {log}"
+        " --solution {input.solution} {params.networks} --metrics {output.metrics} --samples {output.samples}"
+        " --record {output.record} 2> {log}"

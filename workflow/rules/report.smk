@@ -24,6 +24,7 @@ rule collect:
         ),
         costs=f"{ROOT}/costs.csv",
         curves=f"{ROOT}/curves.csv",
+        record=f"{ROOT}/collected.json",
     log:
         f"{ROOT}/logs/collect.log",
     benchmark:
@@ -34,7 +35,7 @@ rule collect:
     message:
         "Collect all measurements"
     shell:
-        "python -m ttfm collect --results {params.results} 2> {log}"
+        "python -m ttfm collect --results {params.results} --record {output.record} 2> {log}"
 
 
 rule tables:
@@ -48,6 +49,7 @@ rule tables:
             category="Tables",
             labels={"table": "summary"},
         ),
+        record=f"{ROOT}/tables/record.json",
         headline=f"{ROOT}/tables/headline.csv",
         cost=f"{ROOT}/tables/cost.csv",
         printed=expand(f"{ROOT}/tables/{{table}}.{{format}}", table=TABLES, format=["md", "tex"]),
@@ -61,7 +63,7 @@ rule tables:
     message:
         "Write the tables"
     shell:
-        "python -m ttfm tables --results {params.results} 2> {log}"
+        "python -m ttfm tables --results {params.results} --record {output.record} 2> {log}"
 
 
 rule figures:
@@ -73,6 +75,7 @@ rule figures:
         runs("{problem}/{student}/{seed}/samples.npz"),
         code=REPORTING + modules("steps/figures.py"),
     output:
+        record=f"{ROOT}/figures/record.json",
         svg=expand(f"{ROOT}/figures/{{figure}}.svg", figure=FIGURES),
         png=[
             report(
@@ -94,7 +97,7 @@ rule figures:
     message:
         "Draw the figures"
     shell:
-        "python -m ttfm figures --results {params.results} 2> {log}"
+        "python -m ttfm figures --results {params.results} --record {output.record} 2> {log}"
 
 
 rule page:
@@ -104,7 +107,8 @@ rule page:
         tables=rules.tables.output,
         code=REPORTING + modules("steps/report.py"),
     output:
-        PAGE,
+        page=PAGE,
+        record=f"report/{NAME}/record.json",
     log:
         f"{ROOT}/logs/page.log",
     benchmark:
@@ -115,4 +119,4 @@ rule page:
     message:
         "Write the page"
     shell:
-        "python -m ttfm report --results {params.results} --out {output} 2> {log}"
+        "python -m ttfm report --results {params.results} --out {output.page} --record {output.record} 2> {log}"

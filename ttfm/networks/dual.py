@@ -1,0 +1,103 @@
+"""Linear and convolutional layers whose forward-mode derivative does no more work than it must.
+
+torch's own forward-mode rules also propagate the tangents of weight and bias, as zeros, where these have none: a third
+convolution with a zero weight for every convolution, and slow additions of zeros for every linear layer. The layers
+here have the same values, gradients and tangents (tested against torch's), in less time under forward mode, and are
+torch's own layers otherwise. Their parameters must not carry tangents themselves.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+
+def _has_tangent(x: Tensor) -> bool:
+    return forward_ad.unpack_dual(x).tangent is not None
+
+
+class _LinearOfDual(torch.autograd.Function):
+    """x W^T + b where only x carries a tangent; differentiable again in x and W by reverse mode."""
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return nn.functional.linear(x, weight, bias)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, weight, _ = inputs
+        ctx.save_for_backward(x, weight)
+        ctx.save_for_forward(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
+        x, weight = ctx.saved_tensors
+        wants_x, wants_weight, wants_bias = ctx.needs_input_grad
+        return (
+            gradient @ weight if wants_x else None,
+            gradient.T @ x if wants_weight else None,
+            gradient.sum(0) if wants_bias else None,
+        )
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
+        tangent = tangents[0]
+        assert tangent is not None
+        _, weight = ctx.saved_tensors
+        return nn.functional.linear(tangent, weight)
+
+
+class _ConvolutionOfDual(torch.autograd.Function):
+    """A two-dimensional convolution where only the image carries a tangent; differentiable again by reverse mode."""
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any) -> Tensor:
+        return nn.functional.conv2d(x, weight, bias, stride, padding)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, weight, bias, ctx.stride, ctx.padding = inputs
+        ctx.bias_sizes = None if bias is None else list(bias.shape)
+        ctx.save_for_backward(x, weight)
+        ctx.save_for_forward(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        geometry = (ctx.bias_sizes, ctx.stride, ctx.padding, (1, 1), False, (0, 0), 1)
+        wanted = list(ctx.needs_input_grad[:3])
+        return (*torch.ops.aten.convolution_backward(gradients[0], x, weight, *geometry, wanted), None, None)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
+        tangent = tangents[0]
+        assert tangent is not None
+        _, weight = ctx.saved_tensors
+        return nn.functional.conv2d(tangent, weight, None, ctx.stride, ctx.padding)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``torch.nn.functional.linear`` for ``x`` of shape ``(B, in)``, whether or not x carries a tangent."""
+    return _LinearOfDual.apply(x, weight, bias) if _has_tangent(x) else nn.functional.linear(x, weight, bias)
+
+
+class Linear(nn.Linear):
+    """``torch.nn.Linear`` for inputs of shape ``(B, in)``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``(B, in)`` to ``(B, out)``."""
+        return linear(input, self.weight, self.bias)
+
+
+class Conv2d(nn.Conv2d):
+    """``torch.nn.Conv2d`` with zero padding, no dilation and one group."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``(B, in, H, W)`` to ``(B, out, H', W')``."""
+        if _has_tangent(input):
+            return _ConvolutionOfDual.apply(input, self.weight, self.bias, self.stride, self.padding)
+        return super().forward(input)
