@@ -34,7 +34,7 @@ def test_help_and_planning_never_import_torch(tmp_path):
 
 def test_a_users_mistake_is_one_message_and_status_one(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["tables", "--results", str(tmp_path / "nowhere")])
+        main(["tables", "--results", str(tmp_path / "nowhere"), "--record", str(tmp_path / "record.json")])
     assert stop.value.code == 1
     message = capsys.readouterr().err
     assert "nowhere" in message
