@@ -18,7 +18,7 @@ from ttfm.steps.common import (
 )
 
 KEPT_TIMES = 33
-KEPT_PATHS = 256
+KEPT_PATHS = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
