@@ -51,6 +51,8 @@ BAD = [
     ("problems/ring/evaluation/samples", 0, "problems.ring.evaluation.samples: 0 is not allowed; it must be at least"),
     ("problems/ring/evaluation/headline", "fid", "problems.ring.evaluation.headline: 'fid' is unknown"),
     ("problems/digits/evaluation/samples", 5000, "5000 is more than the 898 test samples there are"),
+    ("problems/ring/students", {"lfmd": {}}, "problems.ring.students.lfmd: 'lfmd' is unknown; one of 'cd', 'itvm'"),
+    ("problems/ring/students", {"itvm": {"options": {"mu": 2}}}, "problems.ring.students.itvm.options.mu: 2 is not"),
     ("seeds", [0, -1], "seeds.1: -1 is not allowed; it must be at least 0"),
     ("seeds", [0, 0], "seeds: [0, 0] has non-unique elements"),
     ("budgets", [0], "budgets.0: 0 is not allowed; it must be at least 1"),
@@ -97,6 +99,16 @@ def test_every_distillation_loss_trains_alike_and_one_from_scratch_gets_the_teac
     assert runs["meanflow"]["initialisation"] == "random"
     assert runs["meanflow"]["training"]["iterations"] == runs["itvm"]["training"]["iterations"] + 300
     assert runs["itvm"]["loss"]["options"]["mu"] == 0.9
+
+
+def test_a_problem_can_override_a_students_options(tiny):
+    put(tiny, "students/itvm/options", {"mu": 0.5, "eps": 0.25})
+    put(tiny, "problems/ring/students", {"itvm": {"options": {"mu": 0.7}, "training": {"iterations": 33}}})
+    configs = resolved(tiny).configs
+    ring, digits = (configs[f"{problem}/itvm/0/student.json"] for problem in ("ring", "digits"))
+    assert (ring["loss"]["options"]["mu"], ring["loss"]["options"]["eps"]) == (0.7, 0.25)
+    assert ring["training"]["iterations"] == 33
+    assert digits["loss"]["options"]["mu"] == 0.5
 
 
 def test_budgets_do_not_reach_training(tiny):

@@ -129,6 +129,13 @@ def validate(config: Config, registry: Config, schema: Config) -> Config:
         data, network = problem["data"], problem["network"]
         for part in ("teacher", "training"):
             faults += _faults(registry["training"], problem[part], f"{where}.{part}")
+        for student, override in problem["students"].items():
+            at = f"{where}.students.{student}"
+            unknown = _check_name(student, config["students"], at)
+            loss = config["students"].get(student, {}).get("loss")
+            if not unknown and loss in registry["losses"]:
+                faults += _faults(registry["losses"][loss]["options"], override["options"], f"{at}.options")
+            faults += unknown + _faults(registry["training"], override["training"], f"{at}.training")
         unknown = _check_name(network["name"], registry["networks"], f"{where}.network.name")
         faults += unknown or _faults(registry["networks"][network["name"]], _options_of(network), f"{where}.network")
         unknown = _check_name(data["name"], registry["data"], f"{where}.data.name")
@@ -204,14 +211,16 @@ def resolve(config: Config, registry: Config, schema: Config, source: str = "") 
         }
         for label, student in config["students"].items():
             loss = registry["losses"][student["loss"]]
-            training = fill(registry["training"], problem["training"] | student["training"])
+            override = problem["students"].get(label, {"options": {}, "training": {}})
+            options = fill(loss["options"], student["options"] | override["options"])
+            training = problem["training"] | student["training"] | override["training"]
+            training = fill(registry["training"], training)
             if not loss["needs_teacher"]:
                 training["iterations"] += teacher["iterations"]
             for seed in seeds:
                 run = common | {"student": label, "network": network, "seed": seed}
-                resolved = {"name": student["loss"], "options": fill(loss["options"], student["options"])}
                 configs[f"{name}/{label}/{seed}/student.json"] = run | {
-                    "loss": resolved,
+                    "loss": {"name": student["loss"], "options": options},
                     "initialisation": "teacher" if loss["needs_teacher"] else "random",
                     "training": training,
                     "loss_modules": config["loss_modules"],

@@ -33,7 +33,8 @@ def test_number(value, places, text):
 
 
 def test_a_half_width_has_the_decimals_of_its_mean():
-    assert numbers.number(0.01234, 4, size=123.4) == "1e-02"
+    assert numbers.number(0.01234, 4, size=123.4) == "< 0.1"
+    assert numbers.number(0.00001234, 4) == "1e-05"
     assert numbers.number(3.14159, 4, size=123.4) == "3.1"
     assert numbers.with_interval(117.3, 10.6) == ("117", "11")
     assert numbers.with_interval(0.0831, 0.00512) == ("0.0831", "0.0051")

@@ -122,7 +122,7 @@ def test_reconstruction_and_missing_teacher_are_said(document):
     text = " ".join(document.text.split())
     assert "ITVM: a reconstruction. Only the abstract of arXiv 2505.01169 could be had" in text
     assert f"{synthetic.HOSTILE}: without a teacher. It starts from random weights" in text
-    assert "gets the teacher's training iterations on top of its own" in text
+    assert "gets, on top of its own training iterations, as many as the problem's teacher had" in text
 
 
 def test_failures_notes_and_provenance(document):
@@ -134,7 +134,7 @@ def test_failures_notes_and_provenance(document):
         "(clean)",
         "torch 2.15.0",
         "25 min 00 s from the first start to the last end",
-        "snakemake --cores all --configfile workflow/experiments/synthetic.yaml",
+        "make report EXPERIMENT=workflow/experiments/synthetic.yaml",
         '"iterations": 6000',
         LEARNS["to_data"],
     ):

@@ -30,6 +30,7 @@ def number(value: float, places: int, size: float | None = None) -> str:
         return ""
     if value == 0:
         return "0"
+    own = size is None
     size = abs(value if size is None else size)
     if math.isinf(value) or size >= 1e5:
         return f"{value:.2e}"
@@ -37,7 +38,8 @@ def number(value: float, places: int, size: float | None = None) -> str:
         places = min(places, max(0, 3 - math.floor(math.log10(size))))
     text = f"{value:.{places}f}"
     if float(text) == 0:
-        return f"{value:.0e}"
+        # A half-width too small for the table's decimals is a bound; a value of its own keeps its magnitude.
+        return f"{value:.0e}" if own else f"< {10.0**-places:.{places}f}"
     return text
 
 

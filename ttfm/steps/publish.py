@@ -43,7 +43,9 @@ def run(arguments: argparse.Namespace) -> None:
     found = provenance(load(arguments.results))
     if found["dirty"] or len(found["commits"]) != 1:
         raise ValueError(f"{arguments.results}: its runs do not all stem from one committed state; run them again")
-    for name in (*KEPT, *(f"figures/{figure}.png" for figure in arguments.figure)):
+    problems = found["config"]["problems"]
+    headlines = [f"tables/{name}--{about['evaluation']['headline']}.md" for name, about in problems.items()]
+    for name in (*KEPT, *headlines, *(f"figures/{figure}.png" for figure in arguments.figure)):
         source: Path = arguments.results / name
         with replacing(arguments.out / source.name) as temporary:
             shutil.copyfile(source, temporary)
