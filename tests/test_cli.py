@@ -89,20 +89,31 @@ def test_a_student_can_be_made_by_hand_with_provenance_beside_it(planned):
     assert header.startswith("experiment,problem,student,loss,seed,steps,metric,value,N,split,extractor")
 
 
-def test_a_diverged_student_is_a_result_with_its_reason(planned):
+@pytest.mark.parametrize(("probe_every", "reason"), [(0, "non-finite loss term"), (1, "not finite")])
+def test_a_diverged_student_is_a_result_with_its_reason(planned, probe_every, reason):
     config = planned / "plan" / "ring" / "itvm" / "0" / "student.json"
     run = json.loads(config.read_text())
-    run["training"]["lr"] = 1e30
+    run["training"] |= {"lr": 1e30, "probe_every": probe_every}
     config.write_text(json.dumps(run))
     for line in steps(planned):
         main(line.split())
     record = json.loads((planned / "ring" / "itvm" / "0" / "record.json").read_text())
     assert record["status"] == "failed"
-    assert "non-finite loss term" in record["reason"]
+    assert reason in record["reason"]
     assert "(seed 0)" in record["reason"]
     rows = (planned / "ring" / "itvm" / "0" / "m.csv").read_text().splitlines()[1:]
     assert rows
-    assert all(",failed," in row and "non-finite loss term" in row for row in rows)
+    assert all(",failed," in row and reason in row for row in rows)
+
+
+def test_a_diverged_teacher_is_an_error_that_says_what_to_do(planned, capsys):
+    config = planned / "plan" / "ring" / "teacher.json"
+    run = json.loads(config.read_text())
+    run["training"]["lr"] = 1e30
+    config.write_text(json.dumps(run))
+    with pytest.raises(SystemExit):
+        main(steps(planned)[1].split())
+    assert "problems.ring.teacher: training diverged" in capsys.readouterr().err
 
 
 def test_damaged_weights_are_reported_by_name(planned, capsys):

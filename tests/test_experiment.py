@@ -46,6 +46,14 @@ BAD = [
     ("problems/ring/data/name", "rings", "problems.ring.data.name: 'rings' is unknown; one of 'checkerboard'"),
     ("problems/ring/data/std", -1.0, "problems.ring.data.std: -1.0 is not allowed; it must be greater than 0"),
     ("problems/ring/network/name", "cnn", "problems.ring.network.name: 'cnn' is unknown"),
+    ("problems/ring/network", {"name": "unet"}, "problems.ring.network.name: 'unet' is for images, and 'ring' is not"),
+    (
+        "problems/ring/data",
+        {"name": "checkerboard", "cells": 3},
+        "cells: 3 is not allowed; it must be a multiple of 2",
+    ),
+    ("problems/ring/training/lr", float("nan"), "problems.ring.training.lr: nan is not allowed; it must be a finite"),
+    ("problems/digits/evaluation/samples", 64, "64 is not allowed; a Fréchet distance needs at least 128"),
     ("problems/ring/network/width", 2.5, "problems.ring.network.width: 2.5 has the wrong type"),
     ("problems/ring/training/lr", 0.0, "problems.ring.training.lr: 0.0 is not allowed; it must be greater than 0"),
     ("problems/ring/evaluation/samples", 0, "problems.ring.evaluation.samples: 0 is not allowed; it must be at least"),
@@ -109,6 +117,58 @@ def test_a_problem_can_override_a_students_options(tiny):
     assert (ring["loss"]["options"]["mu"], ring["loss"]["options"]["eps"]) == (0.7, 0.25)
     assert ring["training"]["iterations"] == 33
     assert digits["loss"]["options"]["mu"] == 0.5
+
+
+def test_an_integral_float_is_an_integer(tiny):
+    put(tiny, "problems/ring/training/iterations", 1e2)
+    iterations = resolved(tiny).configs["ring/itvm/0/student.json"]["training"]["iterations"]
+    assert iterations == 100
+    assert isinstance(iterations, int)
+
+
+def test_what_only_the_page_shows_reaches_no_run(tiny):
+    before = resolved(copy.deepcopy(tiny)).configs
+    put(tiny, "problems/ring/evaluation/headline", "mmd")
+    assert resolved(tiny).configs == before
+
+
+def test_the_top_up_is_counted_in_samples(tiny):
+    put(tiny, "problems/ring/teacher", {"iterations": 10, "batch": 64})
+    configs = resolved(tiny).configs
+    assert configs["ring/meanflow/0/student.json"]["training"]["iterations"] == 20 + 10 * 64 // 32
+
+
+EXTRA = '''
+from __future__ import annotations
+from dataclasses import dataclass
+from ttfm.losses import register
+from ttfm.losses.lfmd import LFMD
+
+@register
+@dataclass(frozen=True)
+class Doubled(LFMD):
+    """LFMD, twice."""
+    factor: float = 2.0
+    name = "{name}"
+
+    def terms(self, batch, student, target, teacher):
+        return {{"doubled": self.factor * super().terms(batch, student, target, teacher)["lagrangian"]}}
+'''
+
+
+def test_a_loss_from_a_file_of_the_users_can_be_planned(tiny, tmp_path):
+    (tmp_path / "mine.py").write_text(EXTRA.format(name="doubled"))
+    put(tiny, "loss_modules", [str(tmp_path / "mine.py")])
+    put(tiny, "students/doubled", {"loss": "doubled", "options": {"factor": 3.0}})
+    configs = plan(tiny, "tiny.yaml", tmp_path / "results").configs
+    assert configs["ring/doubled/0/student.json"]["loss"]["options"] == {"gradient": "stop", "factor": 3.0}
+
+
+def test_a_users_loss_cannot_replace_one_of_ours(tiny, tmp_path):
+    (tmp_path / "mine.py").write_text(EXTRA.format(name="itvm"))
+    put(tiny, "loss_modules", [str(tmp_path / "mine.py")])
+    with pytest.raises(ValueError, match="two losses are called 'itvm'"):
+        plan(tiny, "tiny.yaml", tmp_path / "results")
 
 
 def test_budgets_do_not_reach_training(tiny):

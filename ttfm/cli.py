@@ -51,6 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     try:
         options.run(options)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         logging.error("%s", error)
+        logging.debug("where it happened", exc_info=True)
         raise SystemExit(1) from None

@@ -7,6 +7,7 @@ and nothing else, so that an edit of the experiment reruns what it changes and o
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,8 @@ def _message(error: Any) -> str:
         return f"{value!r} is not allowed; one of {', '.join(map(repr, error.validator_value))}"
     if rule == "type":
         return f"{value!r} has the wrong type; it must be of type {error.validator_value}"
+    if rule == "multipleOf":
+        return f"{value!r} is not allowed; it must be a multiple of {error.validator_value}"
     if rule == "pattern":
         return f"{value!r} is not allowed; lower-case letters, digits, '_' and '-' only"
     return str(error.message)
@@ -72,6 +75,16 @@ def _faults(schema: Config, value: Any, where: str) -> list[str]:
             allowed = f"; known keys: {', '.join(error.schema['properties']) or 'none'}"
         faults.append(f"{key or 'experiment'}: {_message(error)}{allowed}")
     return faults
+
+
+def _not_finite(value: Any, where: str) -> list[str]:
+    if isinstance(value, dict):
+        return [fault for key, part in value.items() for fault in _not_finite(part, f"{where}.{key}")]
+    if isinstance(value, list):
+        return [fault for index, part in enumerate(value) for fault in _not_finite(part, f"{where}.{index}")]
+    if isinstance(value, float) and not math.isfinite(value):
+        return [f"{where.strip('.')}: {value!r} is not allowed; it must be a finite number"]
+    return []
 
 
 def _defaults(schema: Config, value: Any, root: Config) -> Any:
@@ -111,7 +124,9 @@ def validate(config: Config, registry: Config, schema: Config) -> Config:
     Raises:
         ExperimentError: listing every fault.
     """
-    faults = _faults(schema, config, "")
+    if not isinstance(config, dict):
+        raise ExperimentError("it must be a mapping of keys to values, as in workflow/experiments/default.yaml")
+    faults = _faults(schema, config, "") + _not_finite(config, "")
     if faults:
         raise ExperimentError("\n".join(faults))
     config = _defaults(schema, config, schema)
@@ -137,9 +152,15 @@ def validate(config: Config, registry: Config, schema: Config) -> Config:
                 faults += _faults(registry["losses"][loss]["options"], override["options"], f"{at}.options")
             faults += unknown + _faults(registry["training"], override["training"], f"{at}.training")
         unknown = _check_name(network["name"], registry["networks"], f"{where}.network.name")
-        faults += unknown or _faults(registry["networks"][network["name"]], _options_of(network), f"{where}.network")
+        fits = "" if unknown else registry["networks"][network["name"]]["kind"]
+        if fits:
+            options = registry["networks"][network["name"]]["options"]
+            faults += _faults(options, _options_of(network), f"{where}.network")
+        faults += unknown
         unknown = _check_name(data["name"], registry["data"], f"{where}.data.name")
         faults += unknown or _faults(registry["data"][data["name"]]["options"], _options_of(data), f"{where}.data")
+        if not unknown and fits not in ("", registry["data"][data["name"]]["kind"]):
+            faults.append(f"{where}.network.name: {network['name']!r} is for {fits}, and {data['name']!r} is not")
         if not unknown:
             faults += _check_evaluation(problem["evaluation"], registry["data"][data["name"]], f"{where}.evaluation")
     if faults:
@@ -152,6 +173,8 @@ def _check_evaluation(evaluation: Config, data: Config, where: str) -> list[str]
     metrics = dict.fromkeys(metric_names(data["kind"]))
     evaluation.setdefault("headline", "endpoint_rmse" if data["kind"] == "points" else "fd-digits")
     faults += _check_name(evaluation["headline"], metrics, f"{where}.headline")
+    if data["kind"] == "images" and evaluation["samples"] < 128:
+        faults.append(f"{where}.samples: {evaluation['samples']} is not allowed; a Fréchet distance needs at least 128")
     if data["available"] and evaluation["samples"] > data["available"]:
         faults.append(
             f"{where}.samples: {evaluation['samples']} is more than the {data['available']} test samples there are"
@@ -193,7 +216,7 @@ def resolve(config: Config, registry: Config, schema: Config, source: str = "") 
         }
         evaluation = problem["evaluation"]
         sampled = {key: evaluation[key] for key in ("samples", "seed")}
-        network_schema = registry["networks"][problem["network"]["name"]]
+        network_schema = registry["networks"][problem["network"]["name"]]["options"]
         network = {"name": problem["network"]["name"]} | fill(network_schema, problem["network"])
         teacher = fill(registry["training"], problem["training"] | problem["teacher"])
         configs[f"{name}/data.json"] = common | {"evaluation": sampled}
@@ -203,10 +226,12 @@ def resolve(config: Config, registry: Config, schema: Config, source: str = "") 
             "training": teacher,
             "seed": problem["teacher_seed"],
         }
-        configs[f"{name}/solution.json"] = common | {"network": network, "evaluation": evaluation}
+        solved = {key: evaluation[key] for key in ("samples", "seed", "solver", "steps")}
+        scored = {key: evaluation[key] for key in ("samples", "seed", "shown")}
+        configs[f"{name}/solution.json"] = common | {"network": network, "evaluation": solved}
         configs[f"{name}/baselines.json"] = common | {
             "network": network,
-            "evaluation": evaluation,
+            "evaluation": scored,
             "budgets": config["budgets"],
         }
         for label, student in config["students"].items():
@@ -216,7 +241,8 @@ def resolve(config: Config, registry: Config, schema: Config, source: str = "") 
             training = problem["training"] | student["training"] | override["training"]
             training = fill(registry["training"], training)
             if not loss["needs_teacher"]:
-                training["iterations"] += teacher["iterations"]
+                # As many training samples as the teacher saw, in this student's batches.
+                training["iterations"] += -(-teacher["iterations"] * teacher["batch"] // training["batch"])
             for seed in seeds:
                 run = common | {"student": label, "network": network, "seed": seed}
                 configs[f"{name}/{label}/{seed}/student.json"] = run | {
@@ -228,7 +254,7 @@ def resolve(config: Config, registry: Config, schema: Config, source: str = "") 
                 configs[f"{name}/{label}/{seed}/evaluate.json"] = run | {
                     "loss": student["loss"],
                     "learns": loss["learns"],
-                    "evaluation": evaluation,
+                    "evaluation": scored,
                     "budgets": config["budgets"],
                 }
                 runs.append((name, label, seed))
@@ -249,7 +275,7 @@ def resolve(config: Config, registry: Config, schema: Config, source: str = "") 
 
 def _student_card(student: Config, registry: Config) -> Config:
     loss = registry["losses"][student["loss"]]
-    card = {key: loss[key] for key in ("title", "family", "source", "learns", "needs_teacher", "uses_jvp")}
+    card = {key: loss[key] for key in ("title", "family", "source", "learns", "needs_teacher")}
     return card | {"loss": student["loss"], "title": student.get("title", loss["title"]), "note": student["note"]}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
@@ -17,16 +17,19 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 class Range:
     """Bounds of a number, as metadata of ``Annotated``: ``low`` <= value <= ``high``, or strictly where ``open_``.
 
-    ``open_`` names the strict ends: "", "low", "high" or "both".
+    ``open_`` names the strict ends: "", "low", "high" or "both"; ``multiple_of`` asks for a multiple.
     """
 
     low: float | None = None
     high: float | None = None
     open_: Literal["", "low", "high", "both"] = ""
+    multiple_of: int | None = None
 
     def schema(self) -> dict[str, float]:
         """The bounds as JSON-schema keywords."""
-        bounds = {}
+        bounds: dict[str, float] = {}
+        if self.multiple_of is not None:
+            bounds["multipleOf"] = self.multiple_of
         if self.low is not None:
             bounds["exclusiveMinimum" if self.open_ in ("low", "both") else "minimum"] = self.low
         if self.high is not None:
@@ -75,7 +78,9 @@ def schema_of(factory: Callable[..., Any], skip: tuple[str, ...] = ()) -> dict[s
     Raises:
         TypeError: if a parameter's annotation is not an int, float, bool, str, Literal, list or union of these.
     """
-    hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory, include_extras=True)
+    # A dataclass's inherited fields are annotated in their own modules' words; only its class hints know those.
+    plain = inspect.isclass(factory) and not is_dataclass(factory)
+    hints = get_type_hints(factory.__init__ if plain else factory, include_extras=True)  # type: ignore[misc]
     properties: dict[str, Any] = {}
     required: list[str] = []
     for name, parameter in inspect.signature(factory).parameters.items():
@@ -90,10 +95,13 @@ def schema_of(factory: Callable[..., Any], skip: tuple[str, ...] = ()) -> dict[s
 
 
 def fill(schema: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """``values`` with the defaults of ``schema`` for every option left out, in the schema's order."""
-    defaults = {name: entry["default"] for name, entry in schema["properties"].items() if "default" in entry}
-    return {
-        name: values.get(name, defaults.get(name))
-        for name in schema["properties"]
-        if name in values or name in defaults
-    }
+    """``values`` with the defaults of ``schema`` for every option left out, in the schema's order.
+
+    Integral floats become integers where an integer is asked for: YAML writes 1e5 as a float.
+    """
+    filled = {}
+    for name, entry in schema["properties"].items():
+        if name in values or "default" in entry:
+            value = values.get(name, entry.get("default"))
+            filled[name] = int(value) if entry.get("type") == "integer" else value
+    return filled

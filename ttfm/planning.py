@@ -54,7 +54,7 @@ def plan(config: dict[str, Any], source: str, results: Path = Path("results")) -
     Raises:
         ttfm.experiment.ExperimentError: listing every fault of the experiment.
     """
-    modules = config.get("loss_modules") or []
+    modules = (config.get("loss_modules") if isinstance(config, dict) else None) or []
     good = isinstance(modules, list) and all(isinstance(module, str) for module in modules)
     registry = registry_description(results, tuple(modules) if good else ())
     resolved = resolve(config, registry, read_schema(SCHEMA), source)

@@ -18,7 +18,7 @@ from ttfm.networks.unet import UNet
 from ttfm.options import schema_of
 from ttfm.training.trainer import TrainingOptions
 
-NETWORKS: dict[str, type[nn.Module]] = {"mlp": MLP, "unet": UNet}
+NETWORKS: dict[str, Any] = {"mlp": MLP, "unet": UNet}
 DATA: dict[str, Any] = {"ring": Ring, "checkerboard": Checkerboard, "digits": Digits}
 
 
@@ -38,12 +38,14 @@ def describe(loss_modules: tuple[str, ...] = ()) -> dict[str, Any]:
                 "source": loss.source,
                 "learns": loss.learns,
                 "needs_teacher": loss.needs_teacher,
-                "uses_jvp": loss.uses_jvp,
                 "summary": (inspect.getdoc(loss) or "").split("\n", 1)[0],
             }
             for name, loss in sorted(LOSSES.items())
         },
-        "networks": {name: schema_of(network, skip=("shape",)) for name, network in NETWORKS.items()},
+        "networks": {
+            name: {"options": schema_of(network, skip=("shape",)), "kind": network.kind}
+            for name, network in NETWORKS.items()
+        },
         "data": {
             name: {
                 "options": schema_of(data),

@@ -47,11 +47,10 @@ def test_only_the_student_receives_gradients(name, options, models):
     batch = make_batch(LinearGaussianField(torch.zeros(2), 0.5), 32, dtype=torch.float32)
     terms = loss.terms(batch, student, target, LearnedField(teacher_network))
     assert all(value.shape == (32,) for value in terms.values())
-    teacher_network.requires_grad_(False)
     loss.total(terms).backward()
     assert all(p.grad is None for p in target.parameters())
-    if options.get("gradient") != "full":
-        assert all(p.grad is None for p in teacher_network.parameters())
+    reached = any(p.grad is not None for p in teacher_network.parameters())
+    assert reached == (options.get("gradient") == "full")
     assert sum(p.grad.abs().sum() for p in student.parameters() if p.grad is not None) > 0
 
 
@@ -62,7 +61,7 @@ def test_a_target_is_asked_exactly_where_it_is_declared(name, options, models):
     batch = make_batch(LinearGaussianField(torch.zeros(2), 0.5), 8, dtype=torch.float32)
     loss.terms(batch, student, target, LearnedField(teacher))
     assert (sum(target.calls.values()) > 0) == (loss.target_decay is not None)
-    assert (student.calls["jvp"] > 0) == loss.uses_jvp
+    assert (student.calls["jvp"] + target.calls["jvp"] > 0) == loss.uses_jvp
 
 
 def test_full_lfmd_adds_the_gradient_through_the_teachers_argument(models):

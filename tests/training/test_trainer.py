@@ -135,6 +135,25 @@ def test_a_non_finite_term_stops_the_run_with_its_name_step_and_seed():
     assert torch.isfinite(parameters(run.evaluation.network)).all()
 
 
+def test_a_map_that_overflows_at_a_probe_is_a_failure_too():
+    run = trainer(ITVM(), iterations=4, probe_every=2)
+
+    def probe(averaged):
+        raise ValueError("8 of 8 samples are not finite")
+
+    run.probe = probe
+    with pytest.raises(NonFiniteError, match=r"map error at step 2 \(seed 0\): 8 of 8"):
+        finish(run)
+
+
+def test_a_velocitys_times_are_uniform():
+    batch = trainer(ITVM(), iterations=1).batch(0, torch.device("cpu"))
+    times = torch.cat([trainer(ITVM()).batch(k, torch.device("cpu")).single_time() for k in range(400)])
+    assert len(batch.single_time()) == 16
+    counts = torch.histc(times, bins=4, min=0, max=1) / len(times)
+    assert (counts - 0.25).abs().max() < 0.025
+
+
 def test_rows_are_averages_over_their_interval_and_probes_come_when_due():
     run = trainer(ITVM(), iterations=5, probe_every=3)
     run.probe = lambda averaged: 1.25

@@ -53,7 +53,7 @@ class Checkerboard:
     closed_form = False
     available = None
 
-    def __init__(self, cells: Annotated[int, Range(2)] = 4, half_width: Positive = 2.0):
+    def __init__(self, cells: Annotated[int, Range(2, multiple_of=2)] = 4, half_width: Positive = 2.0):
         self.cells = cells
         self.half_width = half_width
 

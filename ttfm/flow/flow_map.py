@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from collections import Counter
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -72,15 +70,3 @@ class FlowMap(nn.Module):
             primal, tangent = forward_ad.unpack_dual(output)
         self._count("jvp", primal)
         return primal, torch.zeros_like(primal) if tangent is None else tangent
-
-
-@contextlib.contextmanager
-def frozen(module: nn.Module) -> Iterator[nn.Module]:
-    """Within the block no parameter of ``module`` requires a gradient; restored at the end."""
-    before = [p.requires_grad for p in module.parameters()]
-    module.requires_grad_(False)
-    try:
-        yield module
-    finally:
-        for parameter, flag in zip(module.parameters(), before, strict=True):
-            parameter.requires_grad_(flag)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from ttfm.flow.interpolant import expand
+
 Field = Callable[[Tensor, Tensor], Tensor]
 """A velocity field ``v(t, x)``: times ``(B,)`` and states ``(B, *shape)`` to velocities ``(B, *shape)``."""
 
@@ -14,31 +16,27 @@ Step = Callable[[Field, Tensor, Tensor, Tensor], Tensor]
 """One step ``step(field, t, h, x)``: times ``t`` and sizes ``h`` ``(B,)``, states ``x`` ``(B, *shape)``."""
 
 
-def _times(step: Tensor, x: Tensor) -> Tensor:
-    return step.reshape(step.shape + (1,) * (x.ndim - step.ndim))
-
-
 def euler(field: Field, t: Tensor, h: Tensor, x: Tensor) -> Tensor:
     """Explicit Euler: order 1, one evaluation."""
-    return x + _times(h, x) * field(t, x)
+    return x + expand(h, x) * field(t, x)
 
 
 def midpoint(field: Field, t: Tensor, h: Tensor, x: Tensor) -> Tensor:
     """Explicit midpoint: order 2, two evaluations, none of them at the end of the step."""
     half = euler(field, t, h / 2, x)
-    return x + _times(h, x) * field(t + h / 2, half)
+    return x + expand(h, x) * field(t + h / 2, half)
 
 
 def heun(field: Field, t: Tensor, h: Tensor, x: Tensor) -> Tensor:
     """Heun's trapezoidal rule: order 2, two evaluations."""
     first = field(t, x)
-    second = field(t + h, x + _times(h, x) * first)
-    return x + _times(h, x) * (first + second) / 2
+    second = field(t + h, x + expand(h, x) * first)
+    return x + expand(h, x) * (first + second) / 2
 
 
 def rk4(field: Field, t: Tensor, h: Tensor, x: Tensor) -> Tensor:
     """The classical Runge-Kutta method: order 4, four evaluations."""
-    width = _times(h, x)
+    width = expand(h, x)
     k1 = field(t, x)
     k2 = field(t + h / 2, x + width / 2 * k1)
     k3 = field(t + h / 2, x + width / 2 * k2)

@@ -10,6 +10,8 @@ import abc
 import importlib
 import importlib.util
 import pkgutil
+import sys
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
@@ -32,7 +34,7 @@ class Batch:
         x0: noise, ``(B, *shape)``.
         x1: data, ``(B, *shape)``.
         s: start times in [0, 1], ``(B,)``.
-        t: end times in [s, 1], ``(B,)``.
+        t: end times in [s, 1], ``(B,)``; the pair is uniform on its triangle, s alone has density 2 (1 - s).
         generator: source of any further randomness a loss draws; (seed, step) determines it.
     """
 
@@ -45,6 +47,10 @@ class Batch:
     def at(self, time: Tensor) -> Tensor:
         """The interpolant's states at ``time`` ``(B,)``, shape ``(B, *shape)``."""
         return interpolate(self.x0, self.x1, time)
+
+    def single_time(self) -> Tensor:
+        """Times uniform on [0, 1], ``(B,)``: one end of each pair, either with the same chance."""
+        return torch.where(self.uniform() < 0.5, self.s, self.t)
 
     def uniform(self) -> Tensor:
         """Fresh uniform numbers in [0, 1), shape ``(B,)``."""
@@ -62,7 +68,6 @@ class Loss(abc.ABC):
         source: paper(s) and, where ours is not the paper's own setting, what ours is.
         learns: which sampler fits: "velocity" (ODE steps), "to_data" (consistency to t = 1) or "any_to_any".
         needs_teacher: whether ``terms`` asks a teacher's velocity field. Losses that do start from its weights.
-        uses_jvp: whether a forward-mode derivative of the network is taken.
     """
 
     name: ClassVar[str]
@@ -71,7 +76,11 @@ class Loss(abc.ABC):
     source: ClassVar[str]
     learns: ClassVar[Learns]
     needs_teacher: ClassVar[bool]
-    uses_jvp: ClassVar[bool] = False
+
+    @property
+    def uses_jvp(self) -> bool:
+        """Whether a forward-mode derivative of the student or of the target is taken."""
+        return False
 
     @property
     def target_decay(self) -> float | None:
@@ -110,7 +119,8 @@ def register(loss: L) -> L:
     Raises:
         ValueError: if another class already has the name.
     """
-    if loss.name in LOSSES and LOSSES[loss.name].__qualname__ != loss.__qualname__:
+    known = LOSSES.get(loss.name)
+    if known and (known.__module__, known.__qualname__) != (loss.__module__, loss.__qualname__):
         raise ValueError(f"two losses are called {loss.name!r}: {LOSSES[loss.name].__module__} and {loss.__module__}")
     LOSSES[loss.name] = loss
     return loss
@@ -123,14 +133,19 @@ def load_modules(extra: tuple[str, ...] = ()) -> dict[str, type[Loss]]:
         FileNotFoundError: naming a file of ``extra`` that does not exist.
     """
     package = importlib.import_module("ttfm.losses")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"ttfm.losses.{module.name}")
+    for found in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"ttfm.losses.{found.name}")
     for path in map(Path, extra):
         if not path.is_file():
             raise FileNotFoundError(f"loss_modules: {path} does not exist")
-        spec = importlib.util.spec_from_file_location(f"ttfm_extra_{path.stem}", path)
+        # The path is part of the name: two files called alike must not replace each other.
+        name = f"ttfm_extra_{path.stem}_{zlib.crc32(str(path.resolve()).encode()):08x}"
+        spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None and spec.loader is not None
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        module = importlib.util.module_from_spec(spec)
+        # Dataclasses and type hints look their module up by its name.
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
     return LOSSES
 
 

@@ -29,9 +29,9 @@ class ConsistencyDistillation(Loss):
     Attributes:
         grid: number of grid points N (source: 18 for CIFAR-10).
         rho: exponent of the grid (source: 7).
-        sigma_min: noise level of the point before data (source: 0.002).
-        sigma_max: noise level of the point after pure noise (source: 80).
-        mu: EMA decay of the target network; 0, a stop-gradient copy, is what arXiv 2310.14189 argues for.
+        sigma_min: noise level at the data end of the grid before that end is moved to s = 1 (source: 0.002).
+        sigma_max: noise level at the noise end of the grid before that end is moved to s = 0 (source: 80).
+        mu: EMA decay of the target network; the default 0, a stop-gradient copy, is ttfm's choice.
     """
 
     grid: Annotated[int, Range(3)] = 18

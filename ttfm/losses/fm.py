@@ -20,7 +20,7 @@ class FlowMatching(Loss):
     .. math:: E \| u_\theta(s, s, x_s) - (x_1 - x_0) \|^2, \quad x_s = (1-s) x_0 + s x_1
 
     Its minimiser is the marginal velocity :math:`v_s(x) = E[x_1 - x_0 | x_s = x]`. Only the diagonal s = t is trained.
-    The time is ``batch.s``.
+    The time is uniform on [0, 1].
     """
 
     name = "fm"
@@ -32,7 +32,8 @@ class FlowMatching(Loss):
 
     def terms(self, batch: Batch, student: FlowMap, target: FlowMap | None, teacher: Field | None) -> dict[str, Tensor]:
         """One term, ``velocity``."""
-        prediction = student.velocity(batch.s, batch.at(batch.s))
+        time = batch.single_time()
+        prediction = student.velocity(time, batch.at(time))
         return {"velocity": squared_norm(prediction - conditional_velocity(batch.x0, batch.x1))}
 
 
@@ -44,7 +45,7 @@ class VelocityRegression(Loss):
     .. math:: E \| u_\theta(s, s, x_s) - v_s(x_s) \|^2
 
     This is how students of a closed-form teacher get their common initialisation, and it is ITVM's initial-velocity
-    term on its own. The time is ``batch.s``.
+    term on its own. The time is uniform on [0, 1].
     """
 
     name = "velocity_regression"
@@ -57,5 +58,6 @@ class VelocityRegression(Loss):
     def terms(self, batch: Batch, student: FlowMap, target: FlowMap | None, teacher: Field | None) -> dict[str, Tensor]:
         """One term, ``velocity``."""
         assert teacher is not None
-        state = batch.at(batch.s)
-        return {"velocity": squared_norm(student.velocity(batch.s, state) - teacher(batch.s, state).detach())}
+        time = batch.single_time()
+        state = batch.at(time)
+        return {"velocity": squared_norm(student.velocity(time, state) - teacher(time, state).detach())}

@@ -36,7 +36,11 @@ class LFMD(Loss):
     source = "arXiv 2406.07507; arXiv 2505.18825, eq. 26-27"
     learns = "any_to_any"
     needs_teacher = True
-    uses_jvp = True
+
+    @property
+    def uses_jvp(self) -> bool:
+        """True: the network's derivative is in the loss."""
+        return True
 
     def terms(self, batch: Batch, student: FlowMap, target: FlowMap | None, teacher: Field | None) -> dict[str, Tensor]:
         """One term, ``lagrangian``."""

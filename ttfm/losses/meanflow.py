@@ -40,7 +40,11 @@ class MeanFlow(Loss):
     source = "arXiv 2505.13447"
     learns = "any_to_any"
     needs_teacher = False
-    uses_jvp = True
+
+    @property
+    def uses_jvp(self) -> bool:
+        """True: the network's derivative is in the loss."""
+        return True
 
     def _velocity(self, batch: Batch, x: Tensor, teacher: Field | None) -> Tensor:
         return conditional_velocity(batch.x0, batch.x1)

@@ -18,6 +18,8 @@ class MLP(nn.Module):
         depth: number of hidden layers, at least 1.
     """
 
+    kind = "points"
+
     def __init__(self, shape: tuple[int, ...], width: Count = 128, depth: Count = 3):
         super().__init__()
         (dimension,) = shape

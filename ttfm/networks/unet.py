@@ -51,6 +51,8 @@ class UNet(nn.Module):
         ValueError: if the image's sides cannot be halved that often, or the channels not divided into the groups.
     """
 
+    kind = "images"
+
     def __init__(
         self,
         shape: tuple[int, ...],

@@ -39,6 +39,9 @@ def pick_device(wanted: str) -> str:
 
     # Sums over several threads have no fixed order; a step run by hand gives the workflow's numbers.
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    # Convolutions in full float32 and by algorithms that give the same numbers again, on a GPU as on the CPU.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if wanted == "cuda" and not torch.cuda.is_available():

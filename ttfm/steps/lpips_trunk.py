@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
         path = weights.find(weights.SQUEEZENET, arguments.assets or None)
         tensors, source = weights.load(path), {"file": path.name, "sha256": sha256(path)}
     except weights.AssetUnavailable as error:
-        status, reason = "skipped", str(error)
+        status, reason = "skipped", f"{error}, then run again with --forcerun lpips_trunk"
         log.warning("LPIPS is left out: %s", reason)
     with replacing(arguments.weights) as temporary:
         save_file(tensors, temporary)

@@ -19,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write ``<results>/<name>/experiment.json`` and everything below ``<results>/<name>/plan``."""
-    config = yaml.safe_load(arguments.experiment.read_text(encoding="utf-8"))
+    try:
+        config = yaml.safe_load(arguments.experiment.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{arguments.experiment}: not valid YAML: {error}") from None
     resolved = plan(config, str(arguments.experiment), arguments.results)
     log.info("%s: %d runs planned", resolved.experiment["name"], len(resolved.runs))

@@ -21,11 +21,14 @@ def output_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_training(
     trainer: Trainer, config: dict[str, Any], device: str, started: str, outputs: argparse.Namespace
-) -> None:
+) -> str:
     """Train to the end or to the first non-finite term; write the files either way.
 
-    A diverged run is a result: its record says "failed" and why, its weights are those of the last finite step, and the
-    rest of the experiment goes on.
+    A diverged run is a result: its record says "failed" and why, its weights are those of the evaluation EMA when it
+    was stopped, and the rest of the experiment goes on.
+
+    Returns:
+        The reason of the failure, empty if there was none.
     """
     from tqdm import tqdm
 
@@ -66,3 +69,4 @@ def run_training(
     }
     write_record(outputs.record, config, device, started, **outcome)
     log.info("%s: %s after %d steps, %.1f s", label, status, done, trainer.seconds)
+    return reason

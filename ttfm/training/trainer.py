@@ -37,7 +37,6 @@ class TrainingOptions:
         warmup: steps of linear warm-up of the learning rate.
         schedule: "cosine" decays the learning rate to zero over ``iterations``, "constant" keeps it.
         ema: decay of the evaluation EMA.
-        times: law of (s, t): "uniform" draws ordered pairs uniformly from 0 <= s <= t <= 1.
         log_every: steps between rows of the training curve.
         probe_every: steps between measurements of the map error; 0 for none.
     """
@@ -48,7 +47,6 @@ class TrainingOptions:
     warmup: Annotated[int, Range(0)] = 0
     schedule: Literal["cosine", "constant"] = "cosine"
     ema: Decay = 0.999
-    times: Literal["uniform"] = "uniform"
     log_every: Count = 100
     probe_every: Annotated[int, Range(0)] = 500
 
@@ -59,7 +57,7 @@ class TrainingOptions:
 
 
 class NonFiniteError(RuntimeError):
-    """A loss term became NaN or infinite; the message names term, step and seed."""
+    """A loss term or the map error became NaN or infinite; the message names it, the step and the seed."""
 
 
 @dataclass
@@ -115,7 +113,10 @@ class Trainer:
         return self.teacher(t, x)
 
     def batch(self, step: int, device: torch.device) -> Batch:
-        """The batch of ``step``: a function of (seed, step) alone, whatever the loss."""
+        """The batch of ``step``: a function of (seed, step) alone, whatever the loss.
+
+        Times are ordered pairs, uniform on 0 <= s <= t <= 1.
+        """
         source = generator(self.seed, self.stream, step, device)
         x1 = self.data.sample(self.options.batch, source).to(device)
         x0 = torch.randn(x1.shape, generator=source, device=device)
@@ -126,7 +127,7 @@ class Trainer:
         """Train, yielding after every step.
 
         Raises:
-            NonFiniteError: as soon as a loss term is not finite.
+            NonFiniteError: as soon as a loss term or the map error is not finite.
         """
         options, device = self.options, next(self.network.parameters()).device
         teacher = self._ask_teacher if self.loss.needs_teacher else None
@@ -172,7 +173,10 @@ class Trainer:
         row |= {name: value / count for name, value in sums.items()}
         if due:
             assert self.probe is not None
-            row["map_error"] = self.probe(self.evaluation.network)
+            try:
+                row["map_error"] = self.probe(self.evaluation.network)
+            except ValueError as error:
+                raise NonFiniteError(f"map error at step {step} (seed {self.seed}): {error}") from error
         if step % options.log_every == 0:
             sums.clear()
         return row

@@ -44,10 +44,7 @@ rule lpips_trunk:
     benchmark:
         f"{ROOT}/benchmarks/lpips-trunk.tsv"
     threads: 1
-    params:
-        # Where to look decides what is found: another folder looks again.
-        assets=os.environ.get("TTFM_ASSETS", ""),
     message:
         "Find the trunk of LPIPS"
     shell:
-        "python -m ttfm lpips-trunk --assets {params.assets:q} --weights {output.weights} --record {output.record} 2> {log}"
+        "python -m ttfm lpips-trunk --weights {output.weights} --record {output.record} 2> {log}"
