@@ -11,7 +11,8 @@ export PATH := $(BIN):$(PATH)
 .PHONY: report test lint types env clean-env
 
 report: env  ## Run an experiment (EXPERIMENT=FILE) and print the path of its page.
-	$(BIN)/snakemake --cores $(CORES) --configfile $(EXPERIMENT)
+	@$(BIN)/snakemake --cores $(CORES) --configfile $(EXPERIMENT)
+	@$(BIN)/python -c 'import sys, yaml, pathlib; print("The report:", pathlib.Path("report", yaml.safe_load(open(sys.argv[1]))["name"], "index.html").resolve())' $(EXPERIMENT)
 
 test: env lint types  ## Lint, format, types, and all tests, a real small experiment among them.
 	$(BIN)/python -m pytest

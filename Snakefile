@@ -4,12 +4,13 @@ min_version("9.0")
 
 
 # An experiment is one YAML file; `--configfile FILE` names another than the default one.
-if "problems" not in config:
+if not workflow.overwrite_configfiles:
 
     configfile: "workflow/experiments/default.yaml"
 
 
-# The environment is the project's own (`make env`); this line is for those who prefer to run in a container.
+# Jobs run in the environment that Snakemake itself runs in (`make env`); no image with the project's packages is published,
+# and this line only names the Python that an image would start from.
 container: "docker://python:3.11"
 
 

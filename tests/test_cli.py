@@ -1,5 +1,6 @@
 """Every step by itself: its help, its errors, and a run of each from one resolved JSON."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -121,7 +122,11 @@ def test_damaged_weights_are_reported_by_name(planned, capsys):
     for line in chain[:3]:
         main(line.split())
     weights = planned / "ring" / "teacher" / "w.safetensors"
-    weights.write_bytes(weights.read_bytes()[:100])
+    flipped = bytearray(weights.read_bytes())
+    flipped[-10] ^= 1
+    weights.write_bytes(flipped)
     with pytest.raises(SystemExit):
         main(chain[3].split())
-    assert "w.safetensors: damaged weights" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "w.safetensors: damaged weights: expected sha256" in message
+    assert hashlib.sha256(flipped).hexdigest() in message

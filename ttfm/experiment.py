@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 
 from ttfm.evaluation.catalogue import names as metric_names
 from ttfm.options import fill
@@ -43,6 +43,15 @@ class Plan:
     runs: list[tuple[str, str, int]]
 
 
+# JSON schema takes 4.0 for an integer; Python's range does not.
+Validator = validators.extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    ),
+)
+
+
 def _message(error: Any) -> str:
     value, rule = error.instance, error.validator
     if rule == "additionalProperties":
@@ -53,6 +62,8 @@ def _message(error: Any) -> str:
         "exclusiveMinimum": "greater than",
         "exclusiveMaximum": "less than",
     }
+    if rule == "not":
+        return f"{value!r} is taken; choose another"
     if rule in bounds:
         return f"{value!r} is not allowed; it must be {bounds[rule]} {error.validator_value}"
     if rule == "enum":
@@ -68,7 +79,7 @@ def _message(error: Any) -> str:
 
 def _faults(schema: Config, value: Any, where: str) -> list[str]:
     faults = []
-    for error in sorted(Draft202012Validator(schema).iter_errors(value), key=lambda e: list(map(str, e.absolute_path))):
+    for error in sorted(Validator(schema).iter_errors(value), key=lambda e: list(map(str, e.absolute_path))):
         key = ".".join([where, *map(str, error.absolute_path)]).strip(".")
         allowed = ""
         if error.validator == "additionalProperties" and "properties" in error.schema:

@@ -80,7 +80,7 @@ def schema_of(factory: Callable[..., Any], skip: tuple[str, ...] = ()) -> dict[s
     """
     # A dataclass's inherited fields are annotated in their own modules' words; only its class hints know those.
     plain = inspect.isclass(factory) and not is_dataclass(factory)
-    hints = get_type_hints(factory.__init__ if plain else factory, include_extras=True)  # type: ignore[misc]
+    hints = get_type_hints(factory.__init__ if plain else factory, include_extras=True)
     properties: dict[str, Any] = {}
     required: list[str] = []
     for name, parameter in inspect.signature(factory).parameters.items():
@@ -95,13 +95,7 @@ def schema_of(factory: Callable[..., Any], skip: tuple[str, ...] = ()) -> dict[s
 
 
 def fill(schema: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """``values`` with the defaults of ``schema`` for every option left out, in the schema's order.
-
-    Integral floats become integers where an integer is asked for: YAML writes 1e5 as a float.
-    """
-    filled = {}
-    for name, entry in schema["properties"].items():
-        if name in values or "default" in entry:
-            value = values.get(name, entry.get("default"))
-            filled[name] = int(value) if entry.get("type") == "integer" else value
-    return filled
+    """``values`` with the defaults of ``schema`` for every option left out, in the schema's order."""
+    defaults = {name: entry["default"] for name, entry in schema["properties"].items() if "default" in entry}
+    filled = defaults | values
+    return {name: filled[name] for name in schema["properties"] if name in filled}

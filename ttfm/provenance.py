@@ -14,11 +14,14 @@ from typing import Any
 
 _PACKAGES = ("ttfm", "torch", "torchvision", "numpy", "scipy", "pandas", "torch-fidelity", "lpips", "snakemake")
 
+_SOURCES = ("Snakefile", "ttfm", "workflow", "profiles")
+"""What decides a result; a change elsewhere, in the README say, leaves a tree clean. New files count as changes."""
+
 
 def _git(*arguments: str) -> str | None:
     try:
         result = subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=20
+            ["git", *arguments], cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=20
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -27,11 +30,11 @@ def _git(*arguments: str) -> str | None:
 
 @cache
 def source() -> dict[str, Any]:
-    """Commit of the code and whether tracked files differ from it; "unknown" outside a git checkout."""
+    """Commit of the code and whether its sources differ from it; "unknown" outside a git checkout."""
     commit = _git("rev-parse", "HEAD")
     return {
         "commit": commit or "unknown",
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
+        "dirty": bool(_git("status", "--porcelain", "--", *_SOURCES)) if commit else None,
     }
 
 
@@ -52,8 +55,12 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def peak_memory_mb() -> float:
-    """Peak resident memory of this process so far, in MiB; shared libraries are counted as the system counts them."""
+def peak_memory_mb(device: str) -> float:
+    """Peak memory of this process so far, in MiB: allocated on a GPU, or resident on the host, libraries included."""
+    if device.startswith("cuda"):
+        import torch
+
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
@@ -87,5 +94,5 @@ def record(config: dict[str, Any], device: str, started: str) -> dict[str, Any]:
         "device": device_name(device),
         "started": started,
         "finished": now(),
-        "peak_memory_mb": peak_memory_mb(),
+        "peak_memory_mb": peak_memory_mb(device),
     }

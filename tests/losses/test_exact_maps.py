@@ -87,6 +87,25 @@ def test_meanflow_without_a_teacher_is_right_in_expectation():
     assert gradient.abs().min().item() > 0.15
 
 
+def test_flow_matching_is_right_in_expectation():
+    """The gradient of a constant shift vanishes at the marginal velocity, and only there."""
+    field, exact = linear_gaussian()
+    shift = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+
+    class Shifted(torch.nn.Module):
+        def forward(self, s, t, x):
+            return field(s, x) + shift
+
+    exact.network = Shifted()
+    loss, batch = LOSSES["fm"](), make_batch(field, count=200_000)
+    (gradient,) = torch.autograd.grad(loss.total(loss.terms(batch, exact, None, None)), shift)
+    assert gradient.abs().max().item() < 0.02
+    with torch.no_grad():
+        shift += 0.1
+    (gradient,) = torch.autograd.grad(loss.total(loss.terms(batch, exact, None, None)), shift)
+    assert gradient.abs().min().item() > 0.15
+
+
 def test_diagonal_is_exact_for_every_itvm_form():
     """At s = t nothing divides by zero and every target is the teacher's velocity."""
     field, exact = linear_gaussian()

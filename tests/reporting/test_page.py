@@ -122,7 +122,7 @@ def test_reconstruction_and_missing_teacher_are_said(document):
     text = " ".join(document.text.split())
     assert "ITVM: a reconstruction. Only the abstract of arXiv 2505.01169 could be had" in text
     assert f"{synthetic.HOSTILE}: without a teacher. It starts from random weights" in text
-    assert "gets, on top of its own training iterations, as many as the problem's teacher had" in text
+    assert "as many as it takes to see as many samples as the problem's teacher saw" in text
 
 
 def test_failures_notes_and_provenance(document):

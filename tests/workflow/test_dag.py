@@ -49,11 +49,14 @@ def checkout(folder):
     return folder
 
 
+def surroundings(folder):
+    """The environment of a user: this Python first, and bytecode written beside the sources."""
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(folder)}
+
+
 def snakemake(folder, *arguments, check=True):
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(folder),
-    }
+    environment = surroundings(folder)
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
     if check:
@@ -97,7 +100,7 @@ def test_every_run_is_in_the_long_table_with_its_protocol(tiny):
         assert {("ring", student, "0"), ("ring", student, "1"), ("digits", student, "0")} <= found
     assert {("ring", "data", ""), ("ring", "teacher", "0"), ("ring", "teacher_euler", "0")} <= found
     for row in table:
-        assert row["N"] == "256"
+        assert int(row["N"]) >= 64 if row["metric"].endswith("defect") else row["N"] == "256"
         assert row["commit"]
         assert row["device"].startswith("cpu")
         assert row["split"]
@@ -148,7 +151,7 @@ def test_two_runs_give_the_same_tables_to_the_byte(tiny, tmp_path):
     snakemake(second, "--configfile", "workflow/experiments/tiny.yaml", "--until", "tables")
     results = Path("results") / "tiny"
     assert (first / results / "metrics.csv").read_bytes() == (second / results / "metrics.csv").read_bytes()
-    timed = {"cost.csv", "cost.md", "cost.tex"}
+    timed = {"cost.csv", "cost.md", "cost.tex", "record.json"}
     tables = sorted(path.name for path in (first / results / "tables").iterdir() if path.name not in timed)
     assert len(tables) > 20
     for name in tables:
@@ -176,10 +179,7 @@ def test_a_killed_run_is_healed_by_the_same_command(tmp_path):
     config = json.loads(json.dumps(POINTS))
     config["problems"]["ring"]["training"]["iterations"] = 2000
     arguments = write(folder, config)
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(folder),
-    }
+    environment = surroundings(folder)
     run = subprocess.Popen(
         [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
         cwd=folder,

@@ -77,7 +77,8 @@ _ALL = (
         "fd-digits",
         "Fréchet distance (digits)",
         "Generated digits against the test digits: Fréchet distance of Gaussians fitted to 64 features of a small "
-        "digit classifier. Not an FID, and comparable only at equal numbers of samples.",
+        "digit classifier. Not an FID, and comparable only at equal numbers of samples. The floor compares the images "
+        "the classifier was trained on with the test digits.",
         "feature units²",
         depends_on_steps=True,
         kind="images",
@@ -86,7 +87,8 @@ _ALL = (
         "kid-digits",
         "Kernel distance (digits)",
         "Generated digits against the test digits: unbiased squared MMD with a cubic kernel on 64 features of a small "
-        "digit classifier. The estimator of KID on another network.",
+        "digit classifier. The estimator of KID on another network. The floor compares the images the classifier was "
+        "trained on with the test digits.",
         "",
         depends_on_steps=True,
         kind="images",

@@ -24,7 +24,8 @@ class ConsistencyDistillation(Loss):
     for neighbours s < s' of a grid, with :math:`\hat x_{s'}` one Heun step of the teacher from x_s. The source's grid
     in the noise level :math:`\sigma = (1-s)/s` is kept, equidistant in :math:`\sigma_i^{1/\rho}`, with its ends moved
     to pure noise (s = 0) and data (s = 1), where the linear path begins and ends. The parametrisation
-    phi = x + (1-s) u satisfies the boundary condition.
+    phi = x + (1-s) u satisfies the boundary condition. The source trains with RAdam and LPIPS; ttfm with the optimizer
+    of all losses and the squared error.
 
     Attributes:
         grid: number of grid points N (source: 18 for CIFAR-10).
@@ -46,6 +47,10 @@ class ConsistencyDistillation(Loss):
     source = "arXiv 2303.01469"
     learns = "to_data"
     needs_teacher = True
+
+    def __post_init__(self) -> None:
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"options.sigma_min: {self.sigma_min} must be below options.sigma_max, {self.sigma_max}")
 
     @property
     def target_decay(self) -> float | None:

@@ -13,7 +13,8 @@ from ttfm.reporting.numbers import compact, listed
 _CAPTIONS = {
     "quality": "Quality against sampling steps; lower is better. Marks are means over seeds, bars their 95 % "
     "intervals; horizontal lines are the data floor and the teacher's finely solved ODE, the dashed line is the "
-    "teacher with as many Euler steps. Both axes are logarithmic. Marks are shifted sideways so that bars stay apart.",
+    "teacher with as many Euler steps. Axes of steps and values are logarithmic, with a linear part around zero for "
+    "estimates that can be negative. Marks are shifted sideways so that bars stay apart.",
     "training": "Training curves. Thin lines are seeds, thick lines their mean. The losses are different quantities "
     "and say little about each other; the map error is the same for all.",
     "samples": "Samples (colour) over real data (grey), by method and number of sampling steps, from the first seed "

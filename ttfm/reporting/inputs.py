@@ -89,6 +89,16 @@ def _records(folder: Path, experiment: dict[str, Any]) -> dict[tuple[str, str, i
     return found
 
 
+def made_records(folder: Path) -> list[dict[str, Any]]:
+    """The provenance of all that decides a number: data, teachers, students, scores; not of tables and figures."""
+    records = []
+    for path in sorted(folder.rglob("*.json")):
+        if {"plan", "tables", "figures"}.isdisjoint(path.relative_to(folder).parts) and path.name != "collected.json":
+            value = read_json(path)
+            records += [value] if "started" in value else []
+    return records
+
+
 def load(results: Path) -> Results:
     """Read ``results/<experiment>``.
 

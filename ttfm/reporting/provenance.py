@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from ttfm.reporting.inputs import Results
+from ttfm.reporting.inputs import Results, made_records
 from ttfm.reporting.labels import REFERENCES, method_title, metric_label, steps_list
 from ttfm.reporting.numbers import listed
 from ttfm.reporting.summary import joined
@@ -41,19 +41,20 @@ def provenance(data: Results) -> dict[str, Any]:
     for record in records:
         for name, version in record.get("versions", {}).items():
             versions.setdefault(name, []).append(str(version))
-    commits = list(dict.fromkeys(str(r["commit"]) for r in records if r.get("commit")))
+    made = made_records(data.folder)
+    commits = list(dict.fromkeys(str(r["commit"]) for r in made if r.get("commit")))
     source = data.experiment.get("source", "")
     commands = [f"git checkout {commits[0]}"] if len(commits) == 1 else []
     commands += [f"make report EXPERIMENT={shlex.quote(source)}"]
     return {
         "commits": commits,
-        "dirty": any(r.get("dirty") for r in records),
-        "devices": list(dict.fromkeys(str(r["device"]) for r in records if r.get("device"))),
+        "dirty": any(r.get("dirty") for r in made),
+        "devices": list(dict.fromkeys(str(r["device"]) for r in made if r.get("device"))),
         "versions": {name: joined(found) for name, found in sorted(versions.items())},
         "seeds": {about["title"]: listed(map(str, about["seeds"])) for about in data.experiment["problems"].values()},
         "runs": len(records),
         "seconds": math.fsum(float(r.get("seconds") or 0) for r in records),
-        "wall_seconds": _wall_seconds(records),
+        "wall_seconds": _wall_seconds(made),
         "commands": data.experiment.get("commands", commands),
         "config": data.experiment.get("config", {}),
     }

@@ -27,7 +27,8 @@ RULES = (
     "Mean over seeds ± half-width of its 95 % interval (Student's t); in brackets the number of seeds, as 2/3 where "
     "some failed. Lower is better. Bold: the lowest mean among the trained students. †: its interval overlaps that of "
     "the lowest mean, so no ranking between the two is claimed. References are not ranked; a value near or below the "
-    "data floor, which is one draw of two sets of real data, cannot be told from real data."
+    "data floor, which is one draw of two sets of real data, cannot be told from real data. With one seed there is no "
+    "interval, and bold is no ranking."
 )
 
 

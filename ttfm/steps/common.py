@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ttfm.files import read_json
+from ttfm.files import read_json, sha256
 
 if TYPE_CHECKING:
     import torch
@@ -61,7 +61,7 @@ def save_weights(path: Path, network: nn.Module, about: dict[str, str]) -> None:
 
 
 def load_network(path: Path, config: dict[str, Any], device: str = "cpu") -> nn.Module:
-    """The network of a resolved config with the weights of ``path``.
+    """The network of a resolved config with the weights of ``path``, checked against the record beside them.
 
     Raises:
         ValueError: naming the file, if it is damaged or does not fit the network.
@@ -71,6 +71,10 @@ def load_network(path: Path, config: dict[str, Any], device: str = "cpu") -> nn.
 
     from ttfm.registry import build_network
 
+    record = path.with_name("record.json")
+    expected = read_json(record).get("sha256") if record.is_file() else None
+    if expected and (found := sha256(path)) != expected:
+        raise ValueError(f"{path}: damaged weights: expected sha256 {expected}, found {found}; delete it and run again")
     network = build_network(config["network"], config["shape"])
     try:
         network.load_state_dict(load_file(path, device="cpu"))
@@ -110,7 +114,9 @@ def write_record(path: Path, config: dict[str, Any], device: str, started: str, 
     from ttfm.files import write_json
     from ttfm.provenance import record
 
-    write_json(path, {"status": "ok", "reason": ""} | outcome | record(config, device, started))
+    found = {"status": "ok", "reason": ""} | outcome | record(config, device, started)
+    write_json(path, found)
+    log.info("%s, started %s, finished %s: %s", found["status"], started, found["finished"], path)
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -8,6 +8,11 @@ from ttfm.files import replacing, sha256
 from ttfm.provenance import now
 from ttfm.steps.common import log, path_argument, write_record
 
+UNAVAILABLE = (
+    "the weights of SqueezeNet 1.1, the trunk of LPIPS, were neither in the folder that TTFM_ASSETS names nor in torch "
+    "hub's cache, and could not be downloaded; put them there and run snakemake with --forcerun lpips_trunk"
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The step's arguments."""
@@ -31,8 +36,9 @@ def run(arguments: argparse.Namespace) -> None:
         path = weights.find(weights.SQUEEZENET, arguments.assets or None)
         tensors, source = weights.load(path), {"file": path.name, "sha256": sha256(path)}
     except weights.AssetUnavailable as error:
-        status, reason = "skipped", f"{error}, then run again with --forcerun lpips_trunk"
-        log.warning("LPIPS is left out: %s", reason)
+        # The message names folders of this machine: it belongs into the log, not into tables and pages.
+        log.warning("LPIPS is left out: %s", error)
+        status, reason = "skipped", UNAVAILABLE
     with replacing(arguments.weights) as temporary:
         save_file(tensors, temporary)
     write_record(arguments.record, {}, "cpu", started, status=status, reason=reason, **source)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ttfm.files import sha256
 from ttfm.steps.common import log, path_argument, save_weights, write_csv, write_record
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def run_training(
         "iterations": done,
         "batch": options.batch,
         "parameters": parameter_count(trainer.network),
+        "sha256": sha256(outputs.weights),
         "seconds": round(trainer.seconds, 3),
         "seconds_per_step": round(trainer.seconds / done, 6) if done else None,
         "calls": trainer.calls,

@@ -40,15 +40,21 @@ wildcard_constraints:
 
 def modules(*patterns):
     """The package's source files that a step depends on, so that editing them reruns the step and nothing else."""
-    return sorted(str(path) for pattern in patterns for path in Path("ttfm").glob(pattern))
+    found = (path for pattern in patterns for path in Path("ttfm").glob(pattern))
+    return sorted(str(path) for path in found if path.is_file())
 
 
 BASE = modules("files.py", "seeds.py", "options.py", "steps/common.py")
 FLOW = modules("flow/*.py")
 MODEL = FLOW + modules("networks/*.py")
-DATA = modules("data/*.py")
-TRAINING = BASE + MODEL + DATA + modules("training/*.py", "steps/training.py", "losses/base.py")
-SCORING = BASE + MODEL + modules("evaluation/*.py", "steps/scoring.py")
+DATA = modules("data/*.py", "registry.py")
+TRAINING = (
+    BASE
+    + MODEL
+    + DATA
+    + modules("training/*.py", "steps/training.py", "losses/base.py", "losses/__init__.py")
+)
+SCORING = BASE + MODEL + DATA + modules("evaluation/*.py", "steps/scoring.py")
 
 
 def loss_module(name):

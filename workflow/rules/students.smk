@@ -4,7 +4,7 @@ rule student:
         teacher=rules.teacher.output.weights,
         solution=rules.solution.output.arrays,
         loss=student_loss_module,
-        code=TRAINING + modules("steps/student.py"),
+        code=TRAINING + modules("steps/student.py", "evaluation/distances.py", "evaluation/checks.py"),
     output:
         weights=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/weights.safetensors",
         curve=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/curve.csv",
