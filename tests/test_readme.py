@@ -22,8 +22,8 @@ def test_the_headline_tables_are_the_measured_ones():
 @pytest.mark.parametrize("experiment", ["default"])
 def test_published_numbers_have_their_provenance(experiment):
     found = json.loads((PUBLISHED / experiment / "provenance.json").read_text())
-    assert len(found["commits"]) == 1
-    assert found["commits"][0] != "unknown"
+    assert found["commits"]
+    assert "unknown" not in found["commits"]
     assert not found["dirty"]
     assert found["devices"]
     assert found["versions"]["torch"]

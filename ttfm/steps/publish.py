@@ -34,15 +34,18 @@ def run(arguments: argparse.Namespace) -> None:
     """Copy the files and write ``provenance.json``.
 
     Raises:
-        ValueError: if the runs stem from several commits or from uncommitted changes: such numbers cannot be traced to
-            one state of the code, and are not published.
+        ValueError: if a run stems from uncommitted changes or from outside a git checkout: such numbers cannot be traced
+            to a state of the code, and are not published. Several commits are named in the provenance, and each row of
+            ``metrics.csv`` names its own.
     """
     from ttfm.reporting.inputs import load
     from ttfm.reporting.provenance import provenance
 
     found = provenance(load(arguments.results))
-    if found["dirty"] or len(found["commits"]) != 1:
-        raise ValueError(f"{arguments.results}: its runs do not all stem from one committed state; run them again")
+    if found["dirty"] or not found["commits"] or "unknown" in found["commits"]:
+        raise ValueError(
+            f"{arguments.results}: some of its runs stem from no committed state; commit, and run them again"
+        )
     problems = found["config"]["problems"]
     headlines = [f"tables/{name}--{about['evaluation']['headline']}.md" for name, about in problems.items()]
     for name in (*KEPT, *headlines, *(f"figures/{figure}.png" for figure in arguments.figure)):
