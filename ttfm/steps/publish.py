@@ -34,9 +34,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Copy the files and write ``provenance.json``.
 
     Raises:
-        ValueError: if a run stems from uncommitted changes or from outside a git checkout: such numbers cannot be traced
-            to a state of the code, and are not published. Several commits are named in the provenance, and each row of
-            ``metrics.csv`` names its own.
+        ValueError: if a run stems from uncommitted changes or from outside a git checkout: such numbers cannot be
+            traced to a state of the code, and are not published. Several commits are named in the provenance, and each
+            row of ``metrics.csv`` names its own.
     """
     from ttfm.reporting.inputs import load
     from ttfm.reporting.provenance import provenance
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     found = provenance(load(arguments.results))
     if found["dirty"] or not found["commits"] or "unknown" in found["commits"]:
         raise ValueError(
-            f"{arguments.results}: some of its runs stem from no committed state; commit, and run them again"
+            f"{arguments.results}: some runs stem from no committed state; commit and run them again"
         )
     problems = found["config"]["problems"]
     headlines = [f"tables/{name}--{about['evaluation']['headline']}.md" for name, about in problems.items()]
