@@ -43,9 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     found = provenance(load(arguments.results))
     if found["dirty"] or not found["commits"] or "unknown" in found["commits"]:
-        raise ValueError(
-            f"{arguments.results}: some runs stem from no committed state; commit and run them again"
-        )
+        raise ValueError(f"{arguments.results}: some runs stem from no committed state; commit and run them again")
     problems = found["config"]["problems"]
     headlines = [f"tables/{name}--{about['evaluation']['headline']}.md" for name, about in problems.items()]
     for name in (*KEPT, *headlines, *(f"figures/{figure}.png" for figure in arguments.figure)):
