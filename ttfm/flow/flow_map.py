@@ -41,11 +41,11 @@ class FlowMap(nn.Module):
         return self.average_velocity(t, t, x)
 
     def lagrangian(self, s: Tensor, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        r"""U and :math:`\partial_t u` at (s, t, x): forward-mode tangent (0, 1, 0) for (s, t, x)."""
+        r"""The pair u, :math:`\partial_t u` at (s, t, x): forward-mode tangent (0, 1, 0) for (s, t, x)."""
         return self._jvp(s, t, x, torch.zeros_like(s), torch.ones_like(t), torch.zeros_like(x))
 
     def eulerian(self, s: Tensor, t: Tensor, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        r"""U and :math:`\partial_s u + (\nabla_x u) v` at (s, t, x): forward-mode tangent (1, 0, v)."""
+        r"""The pair u, :math:`\partial_s u + (\nabla_x u) v` at (s, t, x): forward-mode tangent (1, 0, v)."""
         return self._jvp(s, t, x, torch.ones_like(s), torch.zeros_like(t), v)
 
     def _count(self, kind: str, output: Tensor) -> Tensor:

@@ -121,7 +121,7 @@ def register(loss: L) -> L:
     """
     known = LOSSES.get(loss.name)
     if known and (known.__module__, known.__qualname__) != (loss.__module__, loss.__qualname__):
-        raise ValueError(f"two losses are called {loss.name!r}: {LOSSES[loss.name].__module__} and {loss.__module__}")
+        raise ValueError(f"two losses are called {loss.name!r}: {known.__module__} and {loss.__module__}")
     LOSSES[loss.name] = loss
     return loss
 

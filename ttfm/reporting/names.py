@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-FORMATS = ("png", "svg")
-"""Every figure is written in each of these formats."""
-
 VECTOR = ("quality", "training", "cost")
 """Families that the page shows as SVG (few marks, sharp at any size); the others hold thousands of marks."""
 
