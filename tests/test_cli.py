@@ -35,7 +35,15 @@ def test_help_and_planning_never_import_torch(tmp_path):
 
 def test_a_users_mistake_is_one_message_and_status_one(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["tables", "--results", str(tmp_path / "nowhere"), "--record", str(tmp_path / "record.json")])
+        main(
+            [
+                "tables",
+                "--config",
+                str(tmp_path / "nowhere" / "experiment.json"),
+                "--record",
+                str(tmp_path / "record.json"),
+            ]
+        )
     assert stop.value.code == 1
     message = capsys.readouterr().err
     assert "nowhere" in message
@@ -67,11 +75,14 @@ def steps(root, problem="ring", student="itvm"):
     trained = lambda at: f"--weights {at}/w.safetensors --curve {at}/curve.csv --record {at}/record.json"  # noqa: E731
     inputs = f"--data {folder}/data.npz --solution {folder}/solution.npz --metrics {run}/m.csv --samples {run}/s.npz"
     teacher = f"--teacher {folder}/teacher/w.safetensors"
+    teacher_record = f"--teacher-record {folder}/teacher/record.json"
     return [
         f"data --config {config}/data.json --out {folder}/data.npz --record {folder}/data.json",
         f"teacher --config {config}/teacher.json {trained(folder / 'teacher')}",
-        f"solution --config {config}/solution.json {teacher} --out {folder}/solution.npz --record {folder}/sol.json",
-        f"student --config {config}/{student}/0/student.json {teacher} --solution {folder}/solution.npz {trained(run)}",
+        f"solution --config {config}/solution.json {teacher} {teacher_record} --out {folder}/solution.npz "
+        f"--record {folder}/solution.json",
+        f"student --config {config}/{student}/0/student.json {teacher} {teacher_record} "
+        f"--solution {folder}/solution.npz --solution-record {folder}/solution.json {trained(run)}",
         f"evaluate --config {config}/{student}/0/evaluate.json --student {run}/w.safetensors "
         f"--student-record {run}/record.json {teacher} {inputs} --record {run}/evaluation.json",
     ]
@@ -107,14 +118,19 @@ def test_a_diverged_student_is_a_result_with_its_reason(planned, probe_every, re
     assert all(",failed," in row and reason in row for row in rows)
 
 
-def test_a_diverged_teacher_is_an_error_that_says_what_to_do(planned, capsys):
+def test_students_of_a_diverged_fit_fail_with_its_reason_and_the_rest_goes_on(planned):
     config = planned / "plan" / "ring" / "teacher.json"
     run = json.loads(config.read_text())
     run["training"]["lr"] = 1e30
     config.write_text(json.dumps(run))
-    with pytest.raises(SystemExit):
-        main(steps(planned)[1].split())
-    assert "problems.ring.teacher: training diverged" in capsys.readouterr().err
+    for student, status in (("itvm", "failed"), ("meanflow", "ok")):
+        for line in steps(planned, student=student):
+            main(line.split())
+        record = json.loads((planned / "ring" / student / "0" / "record.json").read_text())
+        assert record["status"] == status
+        assert ("the teacher failed: non-finite loss term" in record["reason"]) == (status == "failed")
+    # The ring's velocity is known in closed form: its solution does not depend on the fit.
+    assert json.loads((planned / "ring" / "solution.json").read_text())["status"] == "ok"
 
 
 def test_damaged_weights_are_reported_by_name(planned, capsys):

@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import numpy as np
@@ -26,16 +27,40 @@ def test_damaged_files_are_reported_by_name(tmp_path):
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(ValueError, match=r"a\.json: not valid JSON"):
         read_json(tmp_path / "a.json")
-    write_arrays(tmp_path / "a.npz", {"x": np.arange(1000)})
-    damaged = (tmp_path / "a.npz").read_bytes()[:-200]
-    (tmp_path / "a.npz").write_bytes(damaged)
-    with pytest.raises(ValueError, match=r"a\.npz: damaged array file"):
-        read_arrays(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("position", [40, -100])
+def test_a_flipped_bit_in_an_array_file_is_reported_with_both_digests(tmp_path, position):
+    path = tmp_path / "a.npz"
+    write_arrays(path, {"x": np.arange(1000)})
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+    found = hashlib.sha256(content[:-64]).hexdigest()
+    with pytest.raises(ValueError, match=rf"a\.npz: damaged.* expected sha256 {content[-64:].decode()}, found {found}"):
+        read_arrays(path)
+
+
+def test_a_cut_array_file_is_reported_by_name(tmp_path):
+    path = tmp_path / "a.npz"
+    write_arrays(path, {"x": np.arange(1000)})
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"a\.npz: damaged array file.*cut off") as error:
+        read_arrays(path)
+    assert sha256(path) in str(error.value)
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match="cut off"):
+        read_arrays(path)
+
+
+def test_numpy_reads_sealed_arrays_too(tmp_path):
+    write_arrays(tmp_path / "a.npz", {"x": np.arange(3)})
+    assert np.array_equal(np.load(tmp_path / "a.npz")["x"], np.arange(3))
 
 
 def test_pickled_arrays_are_never_loaded(tmp_path):
-    np.savez(tmp_path / "a.npz", x=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(ValueError, match=r"a\.npz: damaged array file"):
+    write_arrays(tmp_path / "a.npz", {"x": np.array([{"a": 1}], dtype=object)})
+    with pytest.raises(ValueError, match="allow_pickle=False"):
         read_arrays(tmp_path / "a.npz")
 
 

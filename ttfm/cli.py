@@ -9,6 +9,7 @@ import sys
 
 STEPS = {
     "describe": "write what experiments can name (losses, networks, data, options) as JSON",
+    "check": "build every network and loss of a plan once, to find impossible combinations of options",
     "plan": "check an experiment and write the resolved configuration of every run",
     "data": "write a problem's reference and floor sets",
     "classifier": "train the digit classifier whose features the Fréchet distance compares",

@@ -24,6 +24,10 @@ RESERVED = ("data", "teacher", "teacher_euler", "baselines")
 """Names of reference rows, which no student may take."""
 
 
+CLASSIFIER_SEED = 0
+"""The classifier measures; it is the same in every experiment, whatever the seeds of its students."""
+
+
 class ExperimentError(ValueError):
     """An experiment that cannot be run; the message lists every fault as key, value and what is allowed."""
 
@@ -193,6 +197,11 @@ def _check_evaluation(evaluation: Config, data: Config, where: str) -> list[str]
     return faults
 
 
+def cannot_be_run(source: str, faults: list[str]) -> str:
+    """The message that lists every fault of an experiment and names its file."""
+    return "\n  ".join([f"the experiment{f' {source}' if source else ''} cannot be run:", *faults])
+
+
 def resolve(config: Config, registry: Config, schema: Config, source: str = "") -> Plan:
     """Check an experiment and resolve every run.
 
@@ -208,8 +217,7 @@ def resolve(config: Config, registry: Config, schema: Config, source: str = "") 
     try:
         config = validate(config, registry, schema)
     except ExperimentError as error:
-        lines = "\n".join(f"  {line}" for line in str(error).splitlines())
-        raise ExperimentError(f"the experiment{f' {source}' if source else ''} cannot be run:\n{lines}") from None
+        raise ExperimentError(cannot_be_run(source, str(error).splitlines())) from None
     configs: dict[str, Config] = {}
     runs: list[tuple[str, str, int]] = []
     problems: Config = {}
@@ -239,6 +247,9 @@ def resolve(config: Config, registry: Config, schema: Config, source: str = "") 
         }
         solved = {key: evaluation[key] for key in ("samples", "seed", "solver", "steps")}
         scored = {key: evaluation[key] for key in ("samples", "seed", "shown")}
+        if entry["kind"] == "images":
+            configs[f"{name}/classifier.json"] = common | {"seed": CLASSIFIER_SEED}
+            configs["lpips-trunk.json"] = {"experiment": config["name"], "assets": config["assets"]}
         configs[f"{name}/solution.json"] = common | {"network": network, "evaluation": solved}
         configs[f"{name}/baselines.json"] = common | {
             "network": network,

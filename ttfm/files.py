@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+_SEAL = b"sha256="
 
 
 @contextlib.contextmanager
@@ -61,24 +65,38 @@ def read_json(path: str | Path) -> Any:
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays atomically as ``.npz`` (no pickle: object arrays are refused by the reader)."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    """Write named arrays atomically as ``.npz``, sealed: the zip comment at its end is the sha256 of all before it.
+
+    No pickle is involved: object arrays are refused by the reader.
+    """
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.comment = _SEAL + b"0" * 64
+    content = buffer.getvalue()[:-64]
+    with replacing(path) as temporary:
+        temporary.write_bytes(content + hashlib.sha256(content).hexdigest().encode())
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """Read all arrays of an ``.npz`` without ever unpickling.
+    """Read all arrays of an ``.npz`` that :func:`write_arrays` wrote, never unpickling.
 
     Raises:
-        ValueError: naming the file, if it is damaged or holds pickled objects.
+        ValueError: naming the file with the expected and the found sha256, if it is damaged or truncated.
     """
-    try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{path}: damaged array file ({error}); delete it and run the same command again") from error
+    content = Path(path).read_bytes()
+    body, expected = content[:-64], content[-64:].decode("ascii", "replace")
+    found = hashlib.sha256(body).hexdigest()
+    again = "delete it and run the same command again"
+    if not body.endswith(_SEAL):
+        raise ValueError(
+            f"{path}: damaged array file: expected a sha256 at its end and found none, so it was cut off or written "
+            f"by another program (sha256 of what is there: {hashlib.sha256(content).hexdigest()}); {again}"
+        )
+    if found != expected:
+        raise ValueError(f"{path}: damaged array file: expected sha256 {expected}, found {found}; {again}")
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
 def sha256(path: str | Path) -> str:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ttfm.experiment import Plan, read_schema, resolve
+from ttfm.experiment import ExperimentError, Plan, cannot_be_run, read_schema, resolve
 from ttfm.files import read_json, write_json
 
 PACKAGE = Path(__file__).parent
@@ -31,6 +31,41 @@ def registry_description(results: Path, loss_modules: tuple[str, ...] = ()) -> d
         FileNotFoundError: naming a loss module that does not exist.
         ValueError: with the subprocess's message, if a source cannot be imported.
     """
+    arguments = [part for module in loss_modules for part in ("--loss-module", module)]
+    return _cached(results, "describe", arguments, _state(loss_modules))
+
+
+def impossible_combinations(resolved: Plan, results: Path) -> list[str]:
+    """What the options' schemas cannot tell, found by building every network and loss once; cached like the registry.
+
+    Args:
+        resolved: the plan; only distinct entries are built.
+        results: folder of all results.
+    """
+    parts: dict[str, Any] = {}
+    seen: set[str] = set()
+    for config in resolved.configs.values():
+        problem, student = config.get("problem"), config.get("student")
+        entries = {f"problems.{problem}.network": {"part": "network", "config": config.get("network")}}
+        if student and isinstance(config["loss"], dict):
+            entries[f"students.{student} (on {problem})"] = {"part": "loss", "config": config["loss"]}
+        for where, entry in entries.items():
+            entry["shape"] = config.get("shape")
+            key = json.dumps(entry, sort_keys=True)
+            if entry["config"] and key not in seen:
+                seen.add(key)
+                parts[where] = entry
+    modules = tuple(resolved.experiment["config"]["loss_modules"])
+    listed = {"loss_modules": list(modules), "parts": parts}
+    state = hashlib.sha256((_state(modules) + json.dumps(listed, sort_keys=True)).encode()).hexdigest()
+    request = results / ".registry" / f"check-{state[:16]}.request.json"
+    _write_if_changed(request, listed)
+    faults = _cached(results, "check", ["--config", str(request)], state)
+    return [f"{where}: {message}" for where, message in faults.items()]
+
+
+def _state(loss_modules: tuple[str, ...]) -> str:
+    """A digest of all sources that decide what an experiment can name."""
     sources = [PACKAGE / "registry.py", PACKAGE / "options.py"]
     sources += [path for room in _DESCRIBED for path in sorted((PACKAGE / room).glob("*.py"))]
     digest = hashlib.sha256()
@@ -38,10 +73,14 @@ def registry_description(results: Path, loss_modules: tuple[str, ...] = ()) -> d
         if not path.is_file():
             raise FileNotFoundError(f"loss_modules: {path} does not exist")
         digest.update(path.read_bytes() + b"\0")
-    cached = results / ".registry" / f"{digest.hexdigest()[:16]}.json"
+    return digest.hexdigest()
+
+
+def _cached(results: Path, step: str, arguments: list[str], state: str) -> Any:
+    """What ``step`` writes for ``arguments``; run in a subprocess, since planning itself imports no torch."""
+    cached = results / ".registry" / f"{step}-{state[:16]}.json"
     if not cached.is_file():
-        command = [sys.executable, "-m", "ttfm", "describe", "--out", str(cached)]
-        command += [part for module in loss_modules for part in ("--loss-module", module)]
+        command = [sys.executable, "-m", "ttfm", step, "--out", str(cached), *arguments]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise ValueError(f"the registry cannot be read:\n{done.stderr.strip()}")
@@ -58,6 +97,8 @@ def plan(config: dict[str, Any], source: str, results: Path = Path("results")) -
     good = isinstance(modules, list) and all(isinstance(module, str) for module in modules)
     registry = registry_description(results, tuple(modules) if good else ())
     resolved = resolve(config, registry, read_schema(SCHEMA), source)
+    if faults := impossible_combinations(resolved, results):
+        raise ExperimentError(cannot_be_run(source, faults))
     root = results / resolved.experiment["name"]
     _write_if_changed(root / "experiment.json", resolved.experiment)
     for path, content in resolved.configs.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import torch
 from torch import nn
 
 from ttfm.data.densities import Checkerboard, Ring
@@ -58,6 +59,31 @@ def describe(loss_modules: tuple[str, ...] = ()) -> dict[str, Any]:
         },
         "training": schema_of(TrainingOptions),
     }
+
+
+def impossible(plan: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Build every network (without memory for its weights), loss and training schedule of a plan once.
+
+    What a schema cannot say, such as sides that a patch does not divide, is said by the constructors' own errors.
+
+    Args:
+        plan: by the place in the experiment to name in messages, ``{"part": "network" | "loss", "config": its resolved
+            entry, "shape": the states' shape, for networks}``.
+
+    Returns:
+        The message of each entry that cannot be built.
+    """
+    faults = {}
+    for where, entry in plan.items():
+        try:
+            if entry["part"] == "network":
+                with torch.device("meta"):
+                    build_network(entry["config"], tuple(entry["shape"]))
+            else:
+                LOSSES[entry["config"]["name"]](**entry["config"]["options"])
+        except ValueError as error:
+            faults[where] = str(error)
+    return faults
 
 
 def build_network(config: dict[str, Any], shape: tuple[int, ...]) -> nn.Module:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ttfm.files import write_arrays
+
 BUDGETS = [1, 2, 4, 8]
 SEEDS = [0, 1, 2]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -174,15 +176,13 @@ def _arrays(folder: Path, rng: np.random.Generator) -> None:
     for problem, real in (("ring", _ring), ("digits", _digits)):
         here = folder / problem
         here.mkdir(parents=True)
-        np.savez_compressed(here / "data.npz", reference=real(rng, 2048), floor=real(rng, 2048))
-    np.savez_compressed(
-        folder / "ring/solution.npz", x0=noise, x1=ends, times=times, paths=paths(times, 0) + bend.astype(np.float32)
-    )
+        write_arrays(here / "data.npz", {"reference": real(rng, 2048), "floor": real(rng, 2048)})
+    fine = paths(times, 0) + bend.astype(np.float32)
+    write_arrays(folder / "ring/solution.npz", {"x0": noise, "x1": ends, "times": times, "paths": fine})
     digits = _digits(rng, 512)
-    np.savez_compressed(
-        folder / "digits/solution.npz", x0=rng.normal(size=digits.shape).astype(np.float32), x1=digits,
-        times=times, paths=np.zeros((33, 64, 1, 8, 8), np.float32),
-    )  # fmt: skip
+    digits_noise = rng.normal(size=digits.shape).astype(np.float32)
+    still = np.zeros((33, 64, 1, 8, 8), np.float32)
+    write_arrays(folder / "digits/solution.npz", {"x0": digits_noise, "x1": digits, "times": times, "paths": still})
     for problem in ("ring", "digits"):
         for rank, student in enumerate([*STUDENTS, "teacher_euler"]):
             for seed in SEEDS if student in STUDENTS else [0]:
@@ -200,7 +200,7 @@ def _arrays(folder: Path, rng: np.random.Generator) -> None:
                         arrays[f"k{k}"] = digits[:64] + blur * rng.normal(size=(64, 1, 8, 8)).astype(np.float32)
                 if problem == "ring" and student != "teacher_euler" and STUDENTS[student][3] == "any_to_any":
                     arrays["path_k8"] = paths(np.linspace(0, 1, 9), 0.1 * rank)
-                np.savez_compressed(run / "samples.npz", **arrays)
+                write_arrays(run / "samples.npz", arrays)
 
 
 def _records(folder: Path) -> None:

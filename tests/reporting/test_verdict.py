@@ -127,3 +127,10 @@ def test_teachers_are_not_counted_as_runs_of_students(data, summary, experiment)
     costs = summarise_costs(data.costs.assign(status="failed"), experiment)
     last = findings(summary, costs, experiment)[-1].sentences[-1]
     assert last.startswith("30 of 30 training runs failed; they are listed below")
+
+
+def test_a_lost_teacher_is_named(data, summary, experiment):
+    table = data.costs.copy()
+    table.loc[(table["problem"] == "digits") & (table["student"] == "teacher"), "status"] = "failed"
+    sentences = findings(summary, summarise_costs(table, experiment), experiment)[-1].sentences
+    assert sentences[0] == "The teacher of Digits failed, and with it all that needed one."

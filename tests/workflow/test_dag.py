@@ -174,6 +174,21 @@ def test_a_diverged_run_is_shown_and_the_others_go_on(tmp_path):
     )
 
 
+def test_a_diverged_teacher_fails_its_problem_and_the_page_is_built(tmp_path):
+    folder = checkout(tmp_path / "project")
+    config = json.loads(json.dumps(POINTS))
+    lost = json.loads(json.dumps(config["problems"]["ring"]))
+    lost |= {"title": "Lost", "data": {"name": "checkerboard"}, "teacher": {"lr": 1e30}}
+    config["problems"]["lost"] = lost
+    snakemake(folder, *write(folder, config))
+    table = rows(folder / "results" / "points" / "metrics.csv")
+    failed = [row for row in table if row["problem"] == "lost" and row["student"] != "data"]
+    assert {row["student"] for row in failed} == {"itvm", "cd", "teacher", "teacher_euler"}
+    assert all(row["status"] == "failed" and "the teacher failed: non-finite" in row["reason"] for row in failed)
+    assert all(row["status"] != "failed" for row in table if row["problem"] == "ring" or row["student"] == "data")
+    assert "the teacher failed: non-finite" in (folder / "report/points/index.html").read_text(encoding="utf-8")
+
+
 def test_a_killed_run_is_healed_by_the_same_command(tmp_path):
     folder = checkout(tmp_path / "project")
     config = json.loads(json.dumps(POINTS))
@@ -208,6 +223,23 @@ def test_a_killed_run_is_healed_by_the_same_command(tmp_path):
         ({"students": {"itvm": {"loss": "itmv"}}}, "students.itvm.loss: 'itmv' is unknown"),
         ({"students": {"itvm": {"loss": "itvm", "options": {"mu": 1.5}}}}, "students.itvm.options.mu: 1.5"),
         ({"seeds": [-1]}, "seeds.0: -1 is not allowed"),
+        (
+            {"students": {"cd": {"loss": "cd", "options": {"sigma_min": 90.0}}}},
+            "students.cd (on ring): sigma_min: 90.0 must be below sigma_max",
+        ),
+        (
+            {
+                "problems": {
+                    "digits": {
+                        "title": "Digits",
+                        "data": {"name": "digits"},
+                        "network": {"name": "unet", "patch": 3},
+                        "evaluation": {"samples": 256},
+                    }
+                }
+            },
+            "problems.digits.network: multipliers, patch: 8x8 images cannot be divided by 6",
+        ),
     ],
 )
 def test_a_mistake_is_an_error_before_any_job(tmp_path, change, message):

@@ -50,7 +50,7 @@ class ConsistencyDistillation(Loss):
 
     def __post_init__(self) -> None:
         if self.sigma_min >= self.sigma_max:
-            raise ValueError(f"options.sigma_min: {self.sigma_min} must be below options.sigma_max, {self.sigma_max}")
+            raise ValueError(f"sigma_min: {self.sigma_min} must be below sigma_max, {self.sigma_max}")
 
     @property
     def target_decay(self) -> float | None:

@@ -65,14 +65,14 @@ class UNet(nn.Module):
     ):
         super().__init__()
         colours, height, width = shape
+        if not multipliers:
+            raise ValueError("multipliers: at least one level is needed")
         coarsest = patch * 2 ** (len(multipliers) - 1)
         if height % coarsest or width % coarsest:
-            raise ValueError(
-                f"network.multipliers, network.patch: {height}x{width} images cannot be divided by {coarsest}"
-            )
+            raise ValueError(f"multipliers, patch: {height}x{width} images cannot be divided by {coarsest}")
         if any(channels * m % groups for m in [1, *multipliers]):
             raise ValueError(
-                f"network.channels, network.groups: {channels} channels cannot be divided by {groups} groups"
+                f"channels, groups: {channels} channels times {multipliers} cannot be divided by {groups} groups"
             )
         self.times = TimeEmbedding(embedding)
         self.embed = nn.Sequential(nn.SiLU(), Linear(embedding, embedding), nn.SiLU())

@@ -218,6 +218,14 @@ def caution(summary: pd.DataFrame, failed: int, runs: int) -> tuple[str, ...]:
     return tuple(sentences)
 
 
+def lost_teachers(problems: list[str]) -> tuple[str, ...]:
+    """Which problems' teachers failed, by title."""
+    if not problems:
+        return ()
+    whose = f"teacher of {problems[0]}" if len(problems) == 1 else f"teachers of {listed(problems)}"
+    return (f"The {whose} failed, and with {'it' if len(problems) == 1 else 'them'} all that needed one.",)
+
+
 def findings(summary: pd.DataFrame, costs: pd.DataFrame, experiment: Mapping[str, Any]) -> list[Findings]:
     """Everything the page says under "What to make of it".
 
@@ -236,6 +244,11 @@ def findings(summary: pd.DataFrame, costs: pd.DataFrame, experiment: Mapping[str
     students = costs[costs["student"] != "teacher"]
     failed = int(students["failed"].sum())
     runs = failed + int(students["n"].sum())
+    lost = [
+        experiment["problems"][run["problem"]]["title"]
+        for _, run in costs[costs["student"] == "teacher"].iterrows()
+        if run["failed"]
+    ]
     found.append(Findings("Cost", cost_sentences(summary, costs, experiment)))
-    found.append(Findings("How far this carries", caution(summary, failed, runs)))
+    found.append(Findings("How far this carries", (*lost_teachers(lost), *caution(summary, failed, runs))))
     return [group for group in found if group.sentences]

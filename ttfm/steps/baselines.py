@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from ttfm.files import write_arrays
 from ttfm.provenance import now
 from ttfm.steps.common import (
     config_argument,
+    failure,
     load_network,
     path_argument,
     pick_device,
@@ -17,36 +19,64 @@ from ttfm.steps.common import (
     tensors,
     write_record,
 )
-from ttfm.steps.scoring import build_scorer, input_arguments, shown_arrays, write_metrics
+from ttfm.steps.scoring import build_scorer, failed_rows, input_arguments, shown_arrays, write_metrics
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ttfm.evaluation.scoring import Scorer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The step's arguments."""
     config_argument(parser)
     path_argument(parser, "teacher", "the teacher's weights (safetensors)")
+    path_argument(parser, "solution-record", "the record of the teacher's fine ODE solution (JSON)")
     input_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the reference rows of a problem and the samples of the teacher's Euler steps."""
-    from ttfm.evaluation import sampling, scoring
+    from ttfm.evaluation import scoring
 
     started = now()
     config = read_config(arguments.config)
     device = pick_device(config["device"])
     solution, data = tensors(arguments.solution), tensors(arguments.data)
-    scorer = build_scorer(config, arguments, data, solution)
-    field = teacher_field(config, load_network(arguments.teacher, config, device))
-    floor, fine = {"student": "data"}, {"student": "teacher", "seed": 0}
-    rows: list[dict[str, Any]] = [floor | row for row in scorer.distribution(data["floor"])]
-    rows += [floor | row for row in scorer.pairs(None, scoring.NOT_REPRODUCED)]
-    rows += [fine | row for row in (*scorer.distribution(solution["x1"]), *scorer.pairs(solution["x1"]))]
+    reason = failure(arguments.solution_record)
+    # Without a solution only the floor is scored, which asks for no more than the number of samples.
+    scorer = build_scorer(config, arguments, data, {"x1": data["floor"]} if reason else solution)
+    floor = [*scorer.distribution(data["floor"]), *scorer.pairs(None, scoring.NOT_REPRODUCED)]
     arrays: dict[str, Any] = {}
-    for budget in config["budgets"]:
-        samples = sampling.velocity_sample(field, solution["x0"].to(device), budget).cpu()
-        arrays |= shown_arrays(config, budget, samples)
-        euler = {"student": "teacher_euler", "seed": 0, "steps": budget}
-        rows += [euler | row for row in (*scorer.distribution(samples), *scorer.pairs(samples))]
+    if reason:
+        sampled = [row["metric"] for row in floor]
+        fine = failed_rows(config, sampled, [None], reason)
+        euler = failed_rows(config, sampled, config["budgets"], reason)
+    else:
+        fine = [*scorer.distribution(solution["x1"]), *scorer.pairs(solution["x1"])]
+        euler = list(_euler(config, arguments, device, scorer, solution["x0"], arrays))
+    rows: list[dict[str, Any]] = [{"student": "data"} | row for row in floor]
+    rows += [{"student": "teacher", "seed": 0} | row for row in fine]
+    rows += [{"student": "teacher_euler", "seed": 0} | row for row in euler]
     write_arrays(arguments.samples, arrays)
     write_metrics(arguments.metrics, config, rows, device)
     write_record(arguments.record, config, device, started)
+
+
+def _euler(
+    config: dict[str, Any],
+    arguments: argparse.Namespace,
+    device: str,
+    scorer: Scorer,
+    x0: Tensor,
+    arrays: dict[str, Any],
+) -> Iterator[dict[str, Any]]:
+    """Rows of the teacher's k Euler steps; the samples to show go into ``arrays``."""
+    from ttfm.evaluation import sampling
+
+    field = teacher_field(config, load_network(arguments.teacher, config, device))
+    for budget in config["budgets"]:
+        samples = sampling.velocity_sample(field, x0.to(device), budget).cpu()
+        arrays |= shown_arrays(config, budget, samples)
+        for row in (*scorer.distribution(samples), *scorer.pairs(samples)):
+            yield row | {"steps": budget}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 
 from ttfm.provenance import now
-from ttfm.steps.common import log, path_argument, write_record
+from ttfm.steps.common import config_argument, log, path_argument, read_config, write_record
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The step's arguments."""
+    config_argument(parser)
     path_argument(parser, "weights", "where to write the classifier's weights (safetensors)")
     path_argument(parser, "record", "where to write accuracy and provenance (JSON)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of initial weights, order and shifts")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -21,8 +21,9 @@ def run(arguments: argparse.Namespace) -> None:
     from ttfm.evaluation import classifier
 
     started = now()
-    weights, training = classifier.train_classifier(*digits.load("train"), seed=arguments.seed)
+    config = read_config(arguments.config)
+    weights, training = classifier.train_classifier(*digits.load("train"), seed=config["seed"])
     classifier.save(arguments.weights, weights)
     accuracy = classifier.accuracy(classifier.load(arguments.weights), *digits.load("test"))
     log.info("digit classifier: %.2f %% of the test split", 100 * accuracy)
-    write_record(arguments.record, training, "cpu", started, test_accuracy=accuracy)
+    write_record(arguments.record, config, "cpu", started, training=training, test_accuracy=accuracy)

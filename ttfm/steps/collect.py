@@ -9,20 +9,28 @@ from typing import Any
 
 from ttfm.files import read_json
 from ttfm.provenance import now
-from ttfm.steps.common import COST_COLUMNS, METRIC_COLUMNS, log, path_argument, record_argument, write_csv, write_record
+from ttfm.steps.common import (
+    COST_COLUMNS,
+    METRIC_COLUMNS,
+    experiment_argument,
+    log,
+    record_argument,
+    write_csv,
+    write_record,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The step's arguments."""
-    path_argument(parser, "results", "the experiment's folder")
+    experiment_argument(parser)
     record_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Write metrics.csv, costs.csv and curves.csv, in the experiment's order."""
     started = now()
-    root: Path = arguments.results
-    experiment = read_json(root / "experiment.json")
+    root: Path = arguments.config.parent
+    experiment = read_json(arguments.config)
     metrics: list[dict[str, Any]] = []
     costs: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []

@@ -29,6 +29,11 @@ def config_argument(parser: argparse.ArgumentParser) -> None:
     path_argument(parser, "config", "the run's resolved JSON, as written by the plan step")
 
 
+def experiment_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--config`` for steps that read a whole experiment: its resolved JSON, with the results beside it."""
+    path_argument(parser, "config", "the experiment's resolved JSON (experiment.json), its results beside it")
+
+
 def pick_device(wanted: str) -> str:
     """The device for "auto", "cpu" or "cuda".
 
@@ -117,6 +122,12 @@ def write_record(path: Path, config: dict[str, Any], device: str, started: str, 
     found = {"status": "ok", "reason": ""} | outcome | record(config, device, started)
     write_json(path, found)
     log.info("%s, started %s, finished %s: %s", found["status"], started, found["finished"], path)
+
+
+def failure(record: Path) -> str:
+    """Why the step that wrote ``record`` failed; empty if it did not."""
+    found = read_json(record)
+    return found["reason"] if found["status"] == "failed" else ""
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ttfm.steps.common import (
     tensors,
     write_record,
 )
-from ttfm.steps.scoring import build_scorer, input_arguments, shown_arrays, write_metrics
+from ttfm.steps.scoring import build_scorer, failed_rows, input_arguments, shown_arrays, write_metrics
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write metrics and samples; a failed training gives failed rows with its reason."""
-    from ttfm.evaluation.catalogue import METRICS, names
+    from ttfm.evaluation.catalogue import names
 
     started = now()
     config = read_config(arguments.config)
@@ -41,11 +41,8 @@ def run(arguments: argparse.Namespace) -> None:
     identity = {"student": config["student"], "loss": config["loss"], "seed": config["seed"]}
     arrays: dict[str, Any] = {}
     if training["status"] != "ok":
-        failed = identity | {"status": "failed", "reason": training["reason"], "N": config["evaluation"]["samples"]}
-        budgets = {
-            name: config["budgets"] if METRICS[name].depends_on_steps else [None] for name in names(config["kind"])
-        }
-        rows = [failed | {"metric": name, "steps": k} for name, steps in budgets.items() for k in steps]
+        failed = failed_rows(config, names(config["kind"]), config["budgets"], training["reason"])
+        rows = [identity | row for row in failed]
     else:
         solution, data = tensors(arguments.solution), tensors(arguments.data)
         scorer = build_scorer(config, arguments, data, solution)

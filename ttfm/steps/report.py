@@ -6,12 +6,12 @@ import argparse
 
 from ttfm.files import read_json
 from ttfm.provenance import now
-from ttfm.steps.common import path_argument, record_argument, write_record
+from ttfm.steps.common import experiment_argument, path_argument, record_argument, write_record
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The step's arguments."""
-    path_argument(parser, "results", "the experiment's folder, its figures drawn")
+    experiment_argument(parser)
     path_argument(parser, "out", "the page to write (HTML)")
     record_argument(parser)
 
@@ -21,5 +21,5 @@ def run(arguments: argparse.Namespace) -> None:
     from ttfm.reporting.build import write_page
 
     started = now()
-    write_page(arguments.results, arguments.out)
-    write_record(arguments.record, read_json(arguments.results / "experiment.json")["config"], "cpu", started)
+    write_page(arguments.config.parent, arguments.out)
+    write_record(arguments.record, read_json(arguments.config)["config"], "cpu", started)

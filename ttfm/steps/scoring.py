@@ -55,6 +55,17 @@ def shown_arrays(config: dict[str, Any], budget: int, samples: Tensor) -> dict[s
     return arrays
 
 
+def failed_rows(
+    config: dict[str, Any], metrics: Iterable[str], budgets: Iterable[int | None], reason: str
+) -> list[dict[str, Any]]:
+    """Rows that say why nothing was measured: one per metric and, where it depends on them, per step budget."""
+    from ttfm.evaluation.catalogue import METRICS
+
+    failed = {"status": "failed", "reason": reason, "N": config["evaluation"]["samples"]}
+    steps = {name: budgets if METRICS[name].depends_on_steps else [None] for name in metrics}
+    return [failed | {"metric": name, "steps": k} for name in steps for k in steps[name]]
+
+
 def write_metrics(path: Path, config: dict[str, Any], rows: Iterable[dict[str, Any]], device: str) -> None:
     """Complete the rows with what all of them share, and write them."""
     common = {

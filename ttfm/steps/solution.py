@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ttfm.files import write_arrays
 from ttfm.provenance import now
 from ttfm.steps.common import (
     config_argument,
+    failure,
     load_network,
     path_argument,
     pick_device,
@@ -17,6 +20,9 @@ from ttfm.steps.common import (
     write_record,
 )
 
+if TYPE_CHECKING:
+    import numpy as np
+
 KEPT_TIMES = 33
 KEPT_PATHS = 64
 
@@ -25,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The step's arguments."""
     config_argument(parser)
     path_argument(parser, "teacher", "the teacher's weights (safetensors)")
+    path_argument(parser, "teacher-record", "the teacher's training record (JSON)")
     path_argument(parser, "out", "where to write noise, solution and trajectories (npz)")
     record_argument(parser)
 
@@ -32,19 +39,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write x0, x1 ``(N, *shape)``, times ``(M,)`` and the first P trajectories ``(M, P, *shape)``.
 
-    A closed-form velocity is integrated in float64, so that the solver's error stays far below every student's.
+    A closed-form velocity is integrated in float64, so that the solver's error stays far below every student's. Where a
+    learned teacher failed, or its solution is not finite, nothing is kept and the record says why.
     """
+    started = now()
+    config = read_config(arguments.config)
+    device = pick_device(config["device"])
+    reason = "" if config["closed_form"] else failure(arguments.teacher_record)
+    arrays, reason = ({}, f"the teacher failed: {reason}") if reason else _solve(config, arguments.teacher, device)
+    write_arrays(arguments.out, arrays)
+    status = "failed" if reason else "ok"
+    write_record(arguments.record, config, device, started, status=status, reason=reason)
+
+
+def _solve(config: dict[str, Any], teacher: Path, device: str) -> tuple[dict[str, np.ndarray], str]:
+    """The arrays and no reason, or no arrays and the reason."""
     import numpy as np
     import torch
 
     from ttfm.flow.solvers import trajectory
     from ttfm.seeds import indexed_noise
 
-    started = now()
-    config = read_config(arguments.config)
-    device = pick_device(config["device"])
     evaluation = config["evaluation"]
-    field = teacher_field(config, load_network(arguments.teacher, config, device))
+    field = teacher_field(config, load_network(teacher, config, device))
     x0 = indexed_noise(evaluation["seed"], evaluation["samples"], tuple(config["shape"]))
     state = x0.to(device, torch.float64 if config["closed_form"] else torch.float32)
     steps = evaluation["steps"]
@@ -55,11 +72,11 @@ def run(arguments: argparse.Namespace) -> None:
         for index, state in enumerate(states):
             if index in kept:
                 paths.append(state[:KEPT_PATHS].float().cpu().numpy())
-    arrays = {
+    if not state.isfinite().all():
+        return {}, "the teacher's fine ODE solution is not finite"
+    return {
         "x0": x0.numpy(),
         "x1": state.float().cpu().numpy(),
         "times": (kept / steps).astype(np.float32),
         "paths": np.stack(paths),
-    }
-    write_arrays(arguments.out, arrays)
-    write_record(arguments.record, config, device, started)
+    }, ""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from ttfm.provenance import now
 from ttfm.steps.common import (
     config_argument,
+    failure,
     load_network,
     path_argument,
     pick_device,
@@ -14,7 +16,7 @@ from ttfm.steps.common import (
     teacher_field,
     tensors,
 )
-from ttfm.steps.training import output_arguments, run_training
+from ttfm.steps.training import no_training, output_arguments, run_training
 
 PROBED = 512
 """Number of evaluation noises on which the map error is followed during training."""
@@ -24,12 +26,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The step's arguments."""
     config_argument(parser)
     path_argument(parser, "teacher", "the teacher's weights (safetensors), which the student starts from")
+    path_argument(parser, "teacher-record", "the teacher's training record (JSON)")
     path_argument(parser, "solution", "the teacher's fine ODE solution (npz), to follow the map error")
+    path_argument(parser, "solution-record", "the record of that solution (JSON)")
     output_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train and write weights, curve and record."""
+    """Train and write weights, curve and record; a failed run, a failed teacher included, is a record that says why."""
+    started = now()
+    config = read_config(arguments.config)
+    device = pick_device(config["device"])
+    reason = failure(arguments.solution_record)
+    if not reason and config["initialisation"] == "teacher" and (cause := failure(arguments.teacher_record)):
+        reason = f"the teacher failed: {cause}"
+    if reason:
+        no_training(config, device, started, arguments, reason)
+    else:
+        _train(config, device, started, arguments)
+
+
+def _train(config: dict[str, Any], device: str, started: str, arguments: argparse.Namespace) -> None:
     import torch
 
     from ttfm.evaluation.distances import endpoint_rmse, l2
@@ -39,9 +56,6 @@ def run(arguments: argparse.Namespace) -> None:
     from ttfm.seeds import generator
     from ttfm.training.trainer import Trainer, TrainingOptions
 
-    started = now()
-    config = read_config(arguments.config)
-    device = pick_device(config["device"])
     losses = load_modules(tuple(config["loss_modules"]))
     teacher_network = load_network(arguments.teacher, config, device)
     if config["initialisation"] == "teacher":

@@ -22,14 +22,12 @@ def output_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_training(
     trainer: Trainer, config: dict[str, Any], device: str, started: str, outputs: argparse.Namespace
-) -> str:
+) -> None:
     """Train to the end or to the first non-finite term; write the files either way.
 
     A diverged run is a result: its record says "failed" and why, its weights are those of the evaluation EMA when it
     was stopped, and the rest of the experiment goes on.
 
-    Returns:
-        The reason of the failure, empty if there was none.
     """
     from tqdm import tqdm
 
@@ -71,4 +69,18 @@ def run_training(
     }
     write_record(outputs.record, config, device, started, **outcome)
     log.info("%s: %s after %d steps, %.1f s", label, status, done, trainer.seconds)
-    return reason
+
+
+def no_training(config: dict[str, Any], device: str, started: str, outputs: argparse.Namespace, reason: str) -> None:
+    """Write the files of a run that could not begin, because what it starts from failed: no weights and no curve."""
+    from safetensors.torch import save_file
+
+    from ttfm.files import replacing
+
+    log.error("%s", reason)
+    with replacing(outputs.weights) as temporary:
+        save_file({}, temporary)
+    write_csv(outputs.curve, [], ["step", "seconds", "loss"])
+    outcome = {"status": "failed", "reason": reason, "iterations": 0, "batch": config["training"]["batch"]}
+    outcome |= {"parameters": None, "sha256": sha256(outputs.weights), "seconds": None, "seconds_per_step": None}
+    write_record(outputs.record, config, device, started, **outcome, calls={})

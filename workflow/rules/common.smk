@@ -26,6 +26,7 @@ except (ExperimentError, FileNotFoundError, ValueError) as error:
 
 NAME = PLAN.experiment["name"]
 ROOT = f"results/{NAME}"
+EXPERIMENT = f"{ROOT}/experiment.json"
 PAGE = f"report/{NAME}/index.html"
 PROBLEMS = PLAN.experiment["problems"]
 STUDENTS = PLAN.experiment["students"]
@@ -90,8 +91,3 @@ def runs(pattern):
 
 def problems(pattern):
     return [f"{ROOT}/{pattern}".format(problem=p) for p in PROBLEMS]
-
-
-def results_folder(wildcards, input):
-    """The experiment's folder, which its tables lie in."""
-    return Path(input[0]).parent

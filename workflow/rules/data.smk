@@ -18,6 +18,7 @@ rule data:
 
 rule classifier:
     input:
+        config=f"{ROOT}/plan/{{problem}}/classifier.json",
         code=BASE + modules("data/digits.py", "evaluation/classifier.py", "steps/classifier.py"),
     output:
         weights=f"{ROOT}/{{problem}}/classifier/weights.safetensors",
@@ -30,11 +31,13 @@ rule classifier:
     message:
         "Train the digit classifier"
     shell:
-        "python -m ttfm classifier --weights {output.weights} --record {output.record} 2> {log}"
+        "python -m ttfm classifier --config {input.config} --weights {output.weights}"
+        " --record {output.record} 2> {log}"
 
 
 rule lpips_trunk:
     input:
+        config=f"{ROOT}/plan/lpips-trunk.json",
         code=BASE + modules("evaluation/weights.py", "steps/lpips_trunk.py"),
     output:
         weights=f"{ROOT}/weights/lpips-squeeze.safetensors",
@@ -47,4 +50,5 @@ rule lpips_trunk:
     message:
         "Find the trunk of LPIPS"
     shell:
-        "python -m ttfm lpips-trunk --weights {output.weights} --record {output.record} 2> {log}"
+        "python -m ttfm lpips-trunk --config {input.config} --weights {output.weights}"
+        " --record {output.record} 2> {log}"

@@ -37,6 +37,7 @@ rule baselines:
         teacher=rules.teacher.output.weights,
         data=rules.data.output.arrays,
         solution=rules.solution.output.arrays,
+        solution_record=rules.solution.output.record,
         code=SCORING + modules("steps/baselines.py"),
     output:
         metrics=f"{ROOT}/{{problem}}/baselines/metrics.csv",
@@ -55,5 +56,5 @@ rule baselines:
         "Score the references of {wildcards.problem}"
     shell:
         "python -m ttfm baselines --config {input.config} --teacher {input.teacher} --data {input.data}"
-        " --solution {input.solution} {params.networks} --metrics {output.metrics} --samples {output.samples}"
-        " --record {output.record} 2> {log}"
+        " --solution {input.solution} --solution-record {input.solution_record} {params.networks}"
+        " --metrics {output.metrics} --samples {output.samples} --record {output.record} 2> {log}"

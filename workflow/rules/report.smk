@@ -8,7 +8,7 @@ TABLES = ["headline", "cost"] + [
 
 rule collect:
     input:
-        plan=f"{ROOT}/experiment.json",
+        config=EXPERIMENT,
         teachers=problems("{problem}/teacher/record.json") + problems("{problem}/teacher/curve.csv"),
         baselines=problems("{problem}/baselines/metrics.csv"),
         metrics=runs("{problem}/{student}/{seed}/metrics.csv"),
@@ -30,17 +30,16 @@ rule collect:
     benchmark:
         f"{ROOT}/benchmarks/collect.tsv"
     threads: 1
-    params:
-        results=results_folder,
     message:
         "Collect all measurements"
     shell:
-        "python -m ttfm collect --results {params.results} --record {output.record} 2> {log}"
+        "python -m ttfm collect --config {input.config} --record {output.record} 2> {log}"
 
 
 rule tables:
     input:
         rules.collect.output,
+        config=EXPERIMENT,
         code=REPORTING + modules("steps/tables.py"),
     output:
         report(
@@ -58,12 +57,10 @@ rule tables:
     benchmark:
         f"{ROOT}/benchmarks/tables.tsv"
     threads: 1
-    params:
-        results=results_folder,
     message:
         "Write the tables"
     shell:
-        "python -m ttfm tables --results {params.results} --record {output.record} 2> {log}"
+        "python -m ttfm tables --config {input.config} --record {output.record} 2> {log}"
 
 
 rule figures:
@@ -73,6 +70,7 @@ rule figures:
         problems("{problem}/solution.npz"),
         problems("{problem}/teacher_euler/0/samples.npz"),
         runs("{problem}/{student}/{seed}/samples.npz"),
+        config=EXPERIMENT,
         code=REPORTING + modules("steps/figures.py"),
     output:
         record=f"{ROOT}/figures/record.json",
@@ -92,12 +90,10 @@ rule figures:
     benchmark:
         f"{ROOT}/benchmarks/figures.tsv"
     threads: 1
-    params:
-        results=results_folder,
     message:
         "Draw the figures"
     shell:
-        "python -m ttfm figures --results {params.results} --record {output.record} 2> {log}"
+        "python -m ttfm figures --config {input.config} --record {output.record} 2> {log}"
 
 
 rule page:
@@ -105,6 +101,7 @@ rule page:
         rules.collect.output,
         rules.figures.output,
         tables=rules.tables.output,
+        config=EXPERIMENT,
         code=REPORTING + modules("steps/report.py"),
     output:
         page=PAGE,
@@ -114,9 +111,7 @@ rule page:
     benchmark:
         f"{ROOT}/benchmarks/page.tsv"
     threads: 1
-    params:
-        results=results_folder,
     message:
         "Write the page"
     shell:
-        "python -m ttfm report --results {params.results} --out {output.page} --record {output.record} 2> {log}"
+        "python -m ttfm report --config {input.config} --out {output.page} --record {output.record} 2> {log}"

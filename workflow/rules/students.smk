@@ -2,7 +2,9 @@ rule student:
     input:
         config=f"{ROOT}/plan/{{problem}}/{{student}}/{{seed}}/student.json",
         teacher=rules.teacher.output.weights,
+        teacher_record=rules.teacher.output.record,
         solution=rules.solution.output.arrays,
+        solution_record=rules.solution.output.record,
         loss=student_loss_module,
         code=TRAINING + modules("steps/student.py", "evaluation/distances.py", "evaluation/checks.py"),
     output:
@@ -21,5 +23,6 @@ rule student:
     message:
         "Train {wildcards.student} on {wildcards.problem}, seed {wildcards.seed}"
     shell:
-        "python -m ttfm student --config {input.config} --teacher {input.teacher} --solution {input.solution}"
-        " --weights {output.weights} --curve {output.curve} --record {output.record} 2> {log}"
+        "python -m ttfm student --config {input.config} --teacher {input.teacher}"
+        " --teacher-record {input.teacher_record} --solution {input.solution}"
+        " --solution-record {input.solution_record} --weights {output.weights} --curve {output.curve} --record {output.record} 2> {log}"

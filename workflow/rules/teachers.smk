@@ -26,6 +26,7 @@ rule solution:
     input:
         config=f"{ROOT}/plan/{{problem}}/solution.json",
         teacher=rules.teacher.output.weights,
+        teacher_record=rules.teacher.output.record,
         code=BASE + MODEL + DATA + modules("steps/solution.py"),
     output:
         arrays=f"{ROOT}/{{problem}}/solution.npz",
@@ -41,5 +42,5 @@ rule solution:
     message:
         "Solve the fine ODE of {wildcards.problem}'s teacher"
     shell:
-        "python -m ttfm solution --config {input.config} --teacher {input.teacher} --out {output.arrays}"
-        " --record {output.record} 2> {log}"
+        "python -m ttfm solution --config {input.config} --teacher {input.teacher}"
+        " --teacher-record {input.teacher_record} --out {output.arrays} --record {output.record} 2> {log}"

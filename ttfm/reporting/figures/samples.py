@@ -107,12 +107,12 @@ def _lines(axes: Axes, paths: np.ndarray, **style: object) -> None:
 
 
 @styled
-def trajectories(title: str, teacher: np.ndarray, reference: np.ndarray, methods: Sequence[Sampled]) -> Figure:
+def trajectories(title: str, teacher: np.ndarray | None, reference: np.ndarray, methods: Sequence[Sampled]) -> Figure:
     """Each student's states over its largest step budget, over the teacher's fine ODE paths from the same noise.
 
     Args:
         title: the problem's title.
-        teacher: the fine paths, ``(M, P, 2)``.
+        teacher: the fine paths, ``(M, P, 2)``; None if there are none.
         reference: real data, ``(N, 2)``, drawn faintly.
         methods: one panel each; their array ``path_k<steps>`` ``(steps + 1, P, 2)`` is drawn.
     """
@@ -125,7 +125,7 @@ def trajectories(title: str, teacher: np.ndarray, reference: np.ndarray, methods
     budgets = sorted({steps for steps in paths if steps})
     counted = f", {' or '.join(map(str, budgets))} steps" if budgets else ""
     figure.suptitle(short(f"{title}: from noise to data{counted}", 60), x=0.01, ha="left")
-    teacher = teacher[:, :_PATHS]
+    teacher = np.empty((0, 0, 2)) if teacher is None else teacher[:, :_PATHS]
     centre, half = _frame(np.concatenate([reference, teacher.reshape(-1, 2)]))
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels[len(methods) :]:
@@ -162,19 +162,20 @@ def _mosaic(images: np.ndarray) -> np.ndarray:
 
 
 @styled
-def image_grid(title: str, teacher: np.ndarray, methods: Sequence[Sampled], budgets: Sequence[int]) -> Figure:
+def image_grid(title: str, teacher: np.ndarray | None, methods: Sequence[Sampled], budgets: Sequence[int]) -> Figure:
     """A block per step budget: the teacher's fine solution, then a row per method; each column has its own noise.
 
     Args:
         title: the problem's title.
-        teacher: the fine ODE's solutions, ``(P, C, H, W)`` in [-1, 1], one per noise.
+        teacher: the fine ODE's solutions, ``(P, C, H, W)`` in [-1, 1], one per noise; None if there are none.
         methods: rows below it; their arrays ``k<steps>`` ``(P, C, H, W)`` are drawn.
         budgets: step budgets.
     """
     across = min(2, len(budgets))
     down = -(-len(budgets) // across)
     lines = len(methods) + 1
-    count = min(7 if across == 2 else 14, len(teacher))
+    available = 14 if teacher is None else len(teacher)
+    count = min(7 if across == 2 else 14, available)
     tallest = (MAX_HEIGHT - 0.5 - 0.35 * down) / (down * lines * _PITCH)
     # Rows with room for one line of text only need a wider column of names.
     chars = 17 if tallest > 0.3 else min(36, max(17, *(len(method.title) for method in methods)))
@@ -184,7 +185,8 @@ def image_grid(title: str, teacher: np.ndarray, methods: Sequence[Sampled], budg
     figure = Figure(figsize=(WIDTH, height))
     figure.suptitle(short(f"{title}: one noise per column", 60), x=0.01, y=1 - 0.08 / height, ha="left", va="top")
     strip = cell * count * _PITCH
-    every = [Sampled("Teacher, fine ODE", None, {f"k{k}": teacher for k in budgets}), *methods]
+    fine = {} if teacher is None else {f"k{k}": teacher for k in budgets}
+    every = [Sampled("Teacher, fine ODE", None, fine, reason="the teacher failed"), *methods]
     for block, k in enumerate(budgets):
         left = label + (block % across) * (strip + 0.1)
         top = height - 0.34 - (block // across) * (lines * cell * _PITCH + 0.35)
