@@ -12,9 +12,9 @@ import importlib.util
 import pkgutil
 import sys
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -36,6 +36,9 @@ class Batch:
         s: start times in [0, 1], ``(B,)``.
         t: end times in [s, 1], ``(B,)``; the pair is uniform on its triangle, s alone has density 2 (1 - s).
         generator: source of any further randomness a loss draws; (seed, step) determines it.
+        progress: fraction of the training that is done, in [0, 1): the argument of schedules and curricula.
+        times: grid of the stored trajectories from 0 to 1, ``(M,)``; None unless the loss is ``offline``.
+        path: the teacher's states at ``times``, ``(M, B, *shape)``, x0 and x1 being its ends; None likewise.
     """
 
     x0: Tensor
@@ -43,6 +46,9 @@ class Batch:
     s: Tensor
     t: Tensor
     generator: torch.Generator
+    progress: float = 0.0
+    times: Tensor | None = None
+    path: Tensor | None = None
 
     def at(self, time: Tensor) -> Tensor:
         """The interpolant's states at ``time`` ``(B,)``, shape ``(B, *shape)``."""
@@ -58,6 +64,24 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """One setting of a loss's options that the generic tests run.
+
+    Attributes:
+        options: the options.
+        residual: bound on the mean squared residual of every term at the exact map of a linear-Gaussian flow in two
+            dimensions (x1 ~ N(0, 0.3^2 I)): zero up to rounding, unless the loss itself approximates.
+        mixture: the same bound at the finely solved map of a Gaussian mixture.
+        progress: the fraction of the training at which this holds, for losses with a schedule.
+    """
+
+    options: dict[str, Any] = field(default_factory=dict)
+    residual: float = 1e-12
+    mixture: float = 1e-6
+    progress: float = 0.0
+
+
+@dataclass(frozen=True)
 class Loss(abc.ABC):
     """Base of all losses; subclasses are frozen dataclasses whose fields are the hyper-parameters.
 
@@ -68,6 +92,10 @@ class Loss(abc.ABC):
         source: paper(s) and, where ours is not the paper's own setting, what ours is.
         learns: which sampler fits: "velocity" (ODE steps), "to_data" (consistency to t = 1) or "any_to_any".
         needs_teacher: whether ``terms`` asks a teacher's velocity field. Losses that do start from its weights.
+        conditional: whether a target holds the conditional velocity x1 - x0 or another single-sample estimate, so that
+            the exact map is stationary in expectation and the residual does not vanish sample by sample.
+        offline: whether it trains on stored trajectories of the teacher's ODE, ``batch.path``.
+        variants: settings that the generic tests run.
     """
 
     name: ClassVar[str]
@@ -76,6 +104,9 @@ class Loss(abc.ABC):
     source: ClassVar[str]
     learns: ClassVar[Learns]
     needs_teacher: ClassVar[bool]
+    conditional: ClassVar[bool] = False
+    offline: ClassVar[bool] = False
+    variants: ClassVar[tuple[Variant, ...]] = (Variant(),)
 
     @property
     def uses_jvp(self) -> bool:
@@ -86,6 +117,11 @@ class Loss(abc.ABC):
     def target_decay(self) -> float | None:
         """EMA decay mu in [0, 1) of the target network, 0 for a stop-gradient copy, None where no target is used."""
         return None
+
+    @property
+    def stages(self) -> int:
+        """Number of equal parts of the training at whose start a frozen target is renewed from the student; 0: none."""
+        return 0
 
     @property
     def weights(self) -> dict[str, float]:
@@ -99,7 +135,7 @@ class Loss(abc.ABC):
         Args:
             batch: states and times.
             student: the model under training; gradients flow to it alone.
-            target: the target network; None unless ``target_decay`` says otherwise.
+            target: the target network; None unless ``target_decay`` or ``stages`` say otherwise.
             teacher: the teacher's velocity field; None unless ``needs_teacher``.
         """
 

@@ -101,10 +101,13 @@ class Trainer:
         self.student = FlowMap(self.network)
         self.evaluation = EMA(self.network, self.options.ema)
         decay = self.loss.target_decay
-        # A stop-gradient copy is the live network itself, called by losses under no_grad.
-        self._target_ema = EMA(self.network, decay) if decay else None
+        if self.loss.stages and decay is not None:
+            raise ValueError(f"loss {self.loss.name!r} asks for a target that is both averaged and renewed in stages")
+        # A stop-gradient copy is the live network itself, called by losses under no_grad; a frozen stage is an average
+        # with decay 0 that is updated at the stage's start alone.
+        self._target_ema = EMA(self.network, decay or 0.0) if decay or self.loss.stages else None
         followed = self._target_ema.network if self._target_ema else self.network
-        self.target = None if decay is None else FlowMap(followed)
+        self.target = FlowMap(followed) if decay is not None or self.loss.stages else None
         self._teacher_calls = 0
 
     def _ask_teacher(self, t: Tensor, x: Tensor) -> Tensor:
@@ -121,7 +124,7 @@ class Trainer:
         x1 = self.data.sample(self.options.batch, source).to(device)
         x0 = torch.randn(x1.shape, generator=source, device=device)
         s, t = torch.rand(2, len(x1), generator=source, device=device).sort(dim=0).values
-        return Batch(x0, x1, s, t, source)
+        return Batch(x0, x1, s, t, source, step / self.options.iterations)
 
     def run(self) -> Iterator[Progress]:
         """Train, yielding after every step.
@@ -138,6 +141,8 @@ class Trainer:
             started = time.perf_counter()
             for group in optimizer.param_groups:
                 group["lr"] = options.learning_rate(step)
+            if self.loss.stages and step and self._stage(step) > self._stage(step - 1):
+                self._target_ema.update()
             terms = self.loss.terms(self.batch(step, device), self.student, self.target, teacher)
             total = self.loss.total(terms)
             values = {"loss": total.item()} | {name: value.detach().mean().item() for name, value in terms.items()}
@@ -146,15 +151,17 @@ class Trainer:
             total.backward()
             optimizer.step()
             self.evaluation.update()
-            if self._target_ema:
+            if self._target_ema and not self.loss.stages:
                 self._target_ema.update()
             self.seconds += time.perf_counter() - started
-            if step == 0:
-                self.calls = self._count_calls()
-                self.terms = list(terms)
+            self.calls = self._count_calls(step + 1)
+            self.terms = list(dict.fromkeys([*self.terms, *terms]))
             sums = {name: sums.get(name, 0.0) + value for name, value in values.items()}
             yield Progress(step + 1, self._row(step + 1, sums))
         self.network.eval()
+
+    def _stage(self, step: int) -> int:
+        return step * self.loss.stages // self.options.iterations
 
     def _check(self, values: dict[str, float], step: int) -> None:
         # Named terms before their sum, so that the culprit is named.
@@ -181,9 +188,9 @@ class Trainer:
             sums.clear()
         return row
 
-    def _count_calls(self) -> dict[str, float]:
-        """Network evaluations of one training step, in units of the batch."""
-        batch = self.options.batch
+    def _count_calls(self, steps: int) -> dict[str, float]:
+        """Network evaluations per training step, in units of the batch, averaged over the first ``steps``."""
+        batch = self.options.batch * steps
         models = [self.student] + ([self.target] if self.target is not None else [])
         forward = sum(model.calls["forward"] for model in models) / batch
         jvp = sum(model.calls["jvp"] for model in models) / batch
