@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ttfm.experiment import ExperimentError, read_schema, resolve
+from ttfm.experiment import ExperimentError, read_schema
 from ttfm.planning import SCHEMA, plan, registry_description
 from ttfm.registry import describe
+from ttfm.resolve import resolve
 
 EXPERIMENTS = sorted(Path("workflow/experiments").glob("*.yaml"))
 REGISTRY = describe()
@@ -72,7 +73,7 @@ BAD = [
     ("name", "../elsewhere", "name: '../elsewhere' is not allowed; lower-case letters"),
     ("name", "a; rm -rf b", "name: 'a; rm -rf b' is not allowed; lower-case letters"),
     ("extra", 1, "unknown key ('extra' was unexpected); known keys: name, title"),
-    ("students/teacher", {"loss": "cd"}, "students.teacher: this name is taken by a reference row"),
+    ("students/teacher", {"loss": "cd"}, "students.teacher: this name is taken"),
 ]
 
 
@@ -107,8 +108,8 @@ def test_every_distillation_loss_trains_alike_and_one_from_scratch_gets_the_teac
     configs = resolved(tiny).configs
     runs = {label: configs[f"ring/{label}/0/student.json"] for label in ("itvm", "cd", "meanflow")}
     assert runs["itvm"]["training"] == runs["cd"]["training"]
-    assert runs["itvm"]["initialisation"] == runs["cd"]["initialisation"] == "teacher"
-    assert runs["meanflow"]["initialisation"] == "random"
+    assert runs["itvm"]["start"] == runs["cd"]["start"] == "teacher"
+    assert runs["meanflow"]["start"] == "random"
     assert runs["meanflow"]["training"]["iterations"] == runs["itvm"]["training"]["iterations"] + 300
     assert runs["itvm"]["loss"]["options"]["mu"] == 0.9
 
@@ -158,7 +159,10 @@ def test_a_loss_from_a_file_of_the_users_can_be_planned(tiny, tmp_path):
     put(tiny, "loss_modules", [str(tmp_path / "mine.py")])
     put(tiny, "students/doubled", {"loss": "doubled", "options": {"factor": 3.0}})
     configs = plan(tiny, "tiny.yaml", tmp_path / "results").configs
-    assert configs["ring/doubled/0/student.json"]["loss"]["options"] == {"gradient": "stop", "factor": 3.0}
+    student = configs["ring/doubled/0/student.json"]
+    assert student["loss"]["options"]["factor"] == 3.0
+    assert student["loss_modules"] == [str(tmp_path / "mine.py")]
+    assert configs["ring/itvm/0/student.json"]["loss_modules"] == []
 
 
 def test_a_users_loss_cannot_replace_one_of_ours(tiny, tmp_path):
@@ -189,6 +193,8 @@ def test_a_plan_on_disk_leaves_unchanged_files_alone(tiny, tmp_path):
         "plan/ring/itvm/0/student.json",
         "plan/ring/itvm/1/student.json",
         "plan/digits/itvm/0/student.json",
+        "plan/ring/timing.json",
+        "plan/digits/timing.json",
     }
 
 
@@ -199,3 +205,63 @@ def test_the_cached_registry_is_the_registry(tmp_path):
 def test_a_missing_loss_module_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"loss_modules: .*nowhere\.py does not exist"):
         registry_description(tmp_path, ("nowhere.py",))
+
+
+def test_a_student_can_start_from_another_and_then_gets_no_extra_iterations(tiny):
+    tiny["students"]["second"] = {"loss": "meanflow", "start": "itvm"}
+    plan = resolved(tiny)
+    run = plan.configs["ring/second/1/student.json"]
+    assert run["start"] == "itvm"
+    assert run["training"]["iterations"] == 20
+    assert plan.experiment["students"]["second"]["start"] == "itvm"
+
+
+@pytest.mark.parametrize(
+    ("starts", "message"),
+    [
+        ({"itvm": "nobody"}, "students.itvm.start: 'nobody' is unknown; one of 'cd', 'itvm', 'meanflow'"),
+        ({"itvm": "itvm"}, "students.itvm.start: 'itvm' starts from 'itvm' in turn"),
+        ({"itvm": "cd", "cd": "itvm"}, "students.cd.start: 'itvm' starts from 'cd' in turn"),
+    ],
+)
+def test_a_chain_of_starts_must_end(tiny, starts, message):
+    for label, start in starts.items():
+        tiny["students"][label]["start"] = start
+    with pytest.raises(ExperimentError) as error:
+        resolved(tiny)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("problem", "asked", "message"),
+    [
+        ("digits", {"name": "itvm"}, "problems.digits.teacher_loss.name: 'itvm' cannot train a teacher"),
+        ("digits", {"name": "fmm"}, "problems.digits.teacher_loss.name: 'fmm' is unknown"),
+        ("digits", {"name": "fm", "speed": 1}, "problems.digits.teacher_loss: unknown key ('speed' was unexpected)"),
+        ("ring", {"name": "velocity_regression"}, "problems.ring.teacher_loss: the velocity of 'ring' is known"),
+    ],
+)
+def test_a_teacher_learns_a_velocity_from_data(tiny, problem, asked, message):
+    tiny["problems"][problem]["teacher_loss"] = asked
+    with pytest.raises(ExperimentError) as error:
+        resolved(tiny)
+    assert message in str(error.value)
+
+
+def test_the_baseline_is_the_one_asked_for_or_lfmd_or_the_first(tiny):
+    assert resolved(copy.deepcopy(tiny)).experiment["baseline"] == "itvm"
+    tiny["students"]["ours"] = {"loss": "lfmd"}
+    assert resolved(copy.deepcopy(tiny)).experiment["baseline"] == "ours"
+    tiny["baseline"] = "cd"
+    assert resolved(copy.deepcopy(tiny)).experiment["baseline"] == "cd"
+    tiny["baseline"] = "nobody"
+    with pytest.raises(ExperimentError, match="baseline: 'nobody' is unknown"):
+        resolved(tiny)
+
+
+def test_the_files_of_a_loss_are_its_own_and_those_it_builds_on():
+    files = resolve(
+        yaml.safe_load(Path("workflow/experiments/tiny.yaml").read_text()), REGISTRY, SCHEMA_VALUE
+    ).loss_files
+    assert files["itvm"] == ["ttfm/losses/itvm.py"]
+    assert files["meanflow_distill"] == ["ttfm/losses/meanflow.py"]

@@ -1,14 +1,9 @@
-"""From an experiment's YAML to checked, fully resolved run configurations. Imports no torch.
-
-``resolve`` turns an experiment into a :class:`Plan`: one JSON per run, holding everything that decides the run's result
-and nothing else, so that an edit of the experiment reruns what it changes and only that.
-"""
+"""An experiment's YAML, checked before any job: every fault by key, value and what is allowed. Imports no torch."""
 
 from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +11,15 @@ import yaml
 from jsonschema import Draft202012Validator, validators
 
 from ttfm.evaluation.catalogue import names as metric_names
-from ttfm.options import fill
 
 Config = dict[str, Any]
 
-RESERVED = ("data", "teacher", "teacher_euler", "baselines")
-"""Names of reference rows, which no student may take."""
-
-
-CLASSIFIER_SEED = 0
-"""The classifier measures; it is the same in every experiment, whatever the seeds of its students."""
+RESERVED = ("data", "teacher", "teacher_euler", "baselines", "random")
+"""Names of reference rows and of ways to start, which no student may take."""
 
 
 class ExperimentError(ValueError):
     """An experiment that cannot be run; the message lists every fault as key, value and what is allowed."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A resolved experiment.
-
-    Attributes:
-        experiment: the content of ``experiment.json``.
-        configs: run configurations by their path below the plan folder.
-        runs: every (problem, student, seed).
-    """
-
-    experiment: Config
-    configs: dict[str, Config]
-    runs: list[tuple[str, str, int]]
 
 
 # JSON schema takes 4.0 for an integer; Python's range does not.
@@ -148,12 +123,15 @@ def validate(config: Config, registry: Config, schema: Config) -> Config:
     for label, student in config["students"].items():
         where = f"students.{label}"
         if label in RESERVED:
-            faults.append(f"{where}: this name is taken by a reference row; choose another")
+            faults.append(f"{where}: this name is taken; choose another")
         unknown = _check_name(student["loss"], registry["losses"], f"{where}.loss")
         faults += unknown or _faults(
             registry["losses"][student["loss"]]["options"], student["options"], f"{where}.options"
         )
         faults += _faults(registry["training"], student["training"], f"{where}.training")
+        faults += _check_start(config["students"], label)
+    if config["baseline"] is not None:
+        faults += _check_name(config["baseline"], config["students"], "baseline")
     for label, problem in config["problems"].items():
         where = f"problems.{label}"
         data, network = problem["data"], problem["network"]
@@ -178,9 +156,38 @@ def validate(config: Config, registry: Config, schema: Config) -> Config:
             faults.append(f"{where}.network.name: {network['name']!r} is for {fits}, and {data['name']!r} is not")
         if not unknown:
             faults += _check_evaluation(problem["evaluation"], registry["data"][data["name"]], f"{where}.evaluation")
+            faults += _check_teacher_loss(problem, registry, f"{where}.teacher_loss")
     if faults:
         raise ExperimentError("\n".join(faults))
     return config
+
+
+def _check_start(students: Config, label: str) -> list[str]:
+    """The chain of students that this one starts from must exist and end."""
+    chain = [label]
+    while (start := students[chain[-1]]["start"]) is not None:
+        where = f"students.{chain[-1]}.start"
+        if start not in students:
+            return _check_name(start, students, where) if len(chain) == 1 else []
+        if start in chain:
+            return [f"{where}: {start!r} starts from {chain[-1]!r} in turn; one of them must start from the teacher"]
+        chain.append(start)
+    return []
+
+
+def _check_teacher_loss(problem: Config, registry: Config, where: str) -> list[str]:
+    """A teacher learns a velocity from data alone."""
+    asked = problem["teacher_loss"]
+    unknown = _check_name(asked["name"], registry["losses"], f"{where}.name")
+    if unknown:
+        return unknown
+    loss = registry["losses"][asked["name"]]
+    faults = _faults(loss["options"], _options_of(asked), where)
+    if loss["learns"] != "velocity" or loss["needs_teacher"] or loss["offline"]:
+        faults.append(f"{where}.name: {asked['name']!r} cannot train a teacher; it takes a loss that learns a velocity")
+    if registry["data"][problem["data"]["name"]]["closed_form"] and asked != {"name": "fm"}:
+        faults.append(f"{where}: the velocity of {problem['data']['name']!r} is known in closed form; leave this out")
+    return faults
 
 
 def _check_evaluation(evaluation: Config, data: Config, where: str) -> list[str]:
@@ -200,105 +207,6 @@ def _check_evaluation(evaluation: Config, data: Config, where: str) -> list[str]
 def cannot_be_run(source: str, faults: list[str]) -> str:
     """The message that lists every fault of an experiment and names its file."""
     return "\n  ".join([f"the experiment{f' {source}' if source else ''} cannot be run:", *faults])
-
-
-def resolve(config: Config, registry: Config, schema: Config, source: str = "") -> Plan:
-    """Check an experiment and resolve every run.
-
-    Args:
-        config: the experiment as read from YAML.
-        registry: what :func:`ttfm.registry.describe` returned.
-        schema: the experiment's JSON schema.
-        source: the experiment's file, for messages and the report.
-
-    Raises:
-        ExperimentError: naming the file and every fault in it.
-    """
-    try:
-        config = validate(config, registry, schema)
-    except ExperimentError as error:
-        raise ExperimentError(cannot_be_run(source, str(error).splitlines())) from None
-    configs: dict[str, Config] = {}
-    runs: list[tuple[str, str, int]] = []
-    problems: Config = {}
-    for name, problem in config["problems"].items():
-        entry = registry["data"][problem["data"]["name"]]
-        seeds = problem.get("seeds", config["seeds"])
-        common = {
-            "experiment": config["name"],
-            "problem": name,
-            "device": config["device"],
-            "kind": entry["kind"],
-            "shape": entry["shape"],
-            "closed_form": entry["closed_form"],
-            "data": {"name": problem["data"]["name"]} | fill(entry["options"], problem["data"]),
-        }
-        evaluation = problem["evaluation"]
-        sampled = {key: evaluation[key] for key in ("samples", "seed")}
-        network_schema = registry["networks"][problem["network"]["name"]]["options"]
-        network = {"name": problem["network"]["name"]} | fill(network_schema, problem["network"])
-        teacher = fill(registry["training"], problem["training"] | problem["teacher"])
-        configs[f"{name}/data.json"] = common | {"evaluation": sampled}
-        configs[f"{name}/teacher.json"] = common | {
-            "network": network,
-            "loss": {"name": "velocity_regression" if entry["closed_form"] else "fm", "options": {}},
-            "training": teacher,
-            "seed": problem["teacher_seed"],
-        }
-        solved = {key: evaluation[key] for key in ("samples", "seed", "solver", "steps")}
-        scored = {key: evaluation[key] for key in ("samples", "seed", "shown")}
-        if entry["kind"] == "images":
-            configs[f"{name}/classifier.json"] = common | {"seed": CLASSIFIER_SEED}
-            configs["lpips-trunk.json"] = {"experiment": config["name"], "assets": config["assets"]}
-        configs[f"{name}/solution.json"] = common | {"network": network, "evaluation": solved}
-        configs[f"{name}/baselines.json"] = common | {
-            "network": network,
-            "evaluation": scored,
-            "budgets": config["budgets"],
-        }
-        for label, student in config["students"].items():
-            loss = registry["losses"][student["loss"]]
-            override = problem["students"].get(label, {"options": {}, "training": {}})
-            options = fill(loss["options"], student["options"] | override["options"])
-            training = problem["training"] | student["training"] | override["training"]
-            training = fill(registry["training"], training)
-            if not loss["needs_teacher"]:
-                # As many training samples as the teacher saw, in this student's batches.
-                training["iterations"] += -(-teacher["iterations"] * teacher["batch"] // training["batch"])
-            for seed in seeds:
-                run = common | {"student": label, "network": network, "seed": seed}
-                configs[f"{name}/{label}/{seed}/student.json"] = run | {
-                    "loss": {"name": student["loss"], "options": options},
-                    "initialisation": "teacher" if loss["needs_teacher"] else "random",
-                    "training": training,
-                    "loss_modules": config["loss_modules"],
-                }
-                configs[f"{name}/{label}/{seed}/evaluate.json"] = run | {
-                    "loss": student["loss"],
-                    "learns": loss["learns"],
-                    "evaluation": scored,
-                    "budgets": config["budgets"],
-                }
-                runs.append((name, label, seed))
-        problems[name] = {
-            "title": problem["title"],
-            "description": problem["description"],
-            "kind": entry["kind"],
-            "shape": entry["shape"],
-            "teacher": "closed_form" if entry["closed_form"] else "learned",
-            "headline": evaluation["headline"],
-            "seeds": seeds,
-        }
-    students = {label: _student_card(student, registry) for label, student in config["students"].items()}
-    experiment = {key: config[key] for key in ("name", "title", "description")}
-    experiment |= {"source": source, "config": config, "budgets": config["budgets"]}
-    return Plan(experiment | {"problems": problems, "students": students}, configs, runs)
-
-
-def _student_card(student: Config, registry: Config) -> Config:
-    loss = registry["losses"][student["loss"]]
-    card = {key: loss[key] for key in ("title", "family", "source", "learns", "needs_teacher")}
-    return card | {"loss": student["loss"], "title": student.get("title", loss["title"]), "note": student["note"]}
 
 
 def read_schema(path: str | Path) -> Config:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
@@ -68,6 +68,13 @@ def _type_schema(hint: Any) -> dict[str, Any]:
     raise TypeError(f"an option of type {hint!r} cannot be written in an experiment")
 
 
+def _default(factory: Callable[..., Any], name: str, default: Any) -> Any:
+    """A parameter's default as a value; that of a dataclass's list is made by a factory."""
+    made = {field.name: field.default_factory for field in fields(factory)} if is_dataclass(factory) else {}
+    make = made.get(name, MISSING)
+    return default if make is MISSING else make()
+
+
 def schema_of(factory: Callable[..., Any], skip: tuple[str, ...] = ()) -> dict[str, Any]:
     """JSON schema of the options of ``factory``: one property per parameter, its default included.
 
@@ -90,7 +97,7 @@ def schema_of(factory: Callable[..., Any], skip: tuple[str, ...] = ()) -> dict[s
         if parameter.default is parameter.empty:
             required.append(name)
         else:
-            properties[name]["default"] = parameter.default
+            properties[name]["default"] = _default(factory, name, parameter.default)
     return {"type": "object", "additionalProperties": False, "properties": properties, "required": required}
 
 

@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ttfm.experiment import ExperimentError, Plan, cannot_be_run, read_schema, resolve
+from ttfm.experiment import ExperimentError, cannot_be_run, read_schema
 from ttfm.files import read_json, write_json
+from ttfm.resolve import Plan, resolve
 
 PACKAGE = Path(__file__).parent
 SCHEMA = PACKAGE.parent / "workflow" / "schemas" / "experiment.schema.yaml"

@@ -6,21 +6,29 @@ The description is plain JSON, so that a workflow can be planned and checked wit
 from __future__ import annotations
 
 import inspect
+import sys
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from ttfm.data.densities import Checkerboard, Ring
+from ttfm.data.densities import Checkerboard, Moons, Ring, Spirals
 from ttfm.data.digits import Digits
-from ttfm.losses import LOSSES, load_modules
+from ttfm.losses import LOSSES, Loss, load_modules
 from ttfm.networks.mlp import MLP
 from ttfm.networks.unet import UNet
 from ttfm.options import schema_of
 from ttfm.training.trainer import TrainingOptions
 
 NETWORKS: dict[str, Any] = {"mlp": MLP, "unet": UNet}
-DATA: dict[str, Any] = {"ring": Ring, "checkerboard": Checkerboard, "digits": Digits}
+DATA: dict[str, Any] = {
+    "ring": Ring,
+    "checkerboard": Checkerboard,
+    "moons": Moons,
+    "spirals": Spirals,
+    "digits": Digits,
+}
 
 
 def describe(loss_modules: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -39,6 +47,10 @@ def describe(loss_modules: tuple[str, ...] = ()) -> dict[str, Any]:
                 "source": loss.source,
                 "learns": loss.learns,
                 "needs_teacher": loss.needs_teacher,
+                "starts_from_teacher": starts_from_teacher(loss),
+                "offline": loss.offline,
+                "files": (files := _files(loss, loss_modules)),
+                "modules": [file for file in files if file in loss_modules],
                 "summary": (inspect.getdoc(loss) or "").split("\n", 1)[0],
             }
             for name, loss in sorted(LOSSES.items())
@@ -59,6 +71,32 @@ def describe(loss_modules: tuple[str, ...] = ()) -> dict[str, Any]:
         },
         "training": schema_of(TrainingOptions),
     }
+
+
+def starts_from_teacher(loss: type[Loss]) -> bool:
+    """Whether a student of this loss starts from its teacher's weights."""
+    return loss.needs_teacher if loss.starts_from_teacher is None else loss.starts_from_teacher
+
+
+def _files(loss: type[Loss], loss_modules: tuple[str, ...]) -> list[str]:
+    """The source files that define a loss: its own, and those of other losses that it derives from or calls.
+
+    Files of the package are relative to its folder, files of ``loss_modules`` are as they were given.
+    """
+    root = Path(__file__).parents[1]
+    given = {str(Path(module).resolve()): module for module in loss_modules}
+    found: dict[str, None] = {}
+    waiting = [loss.__module__]
+    while waiting:
+        module = sys.modules[waiting.pop()]
+        path = Path(str(module.__file__)).resolve()
+        name = given.get(str(path)) or str(path.relative_to(root))
+        if name in found or module.__name__ == Loss.__module__:
+            continue
+        found[name] = None
+        used = {getattr(value, "__module__", None) for value in vars(module).values()}
+        waiting += sorted(other for other in used if isinstance(other, str) and other.startswith("ttfm.losses."))
+    return list(found)
 
 
 def impossible(plan: dict[str, dict[str, Any]]) -> dict[str, str]:

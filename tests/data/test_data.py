@@ -1,7 +1,7 @@
 import torch
 
 from ttfm.data import digits
-from ttfm.data.densities import Checkerboard, Ring
+from ttfm.data.densities import Checkerboard, Moons, Ring, Spirals
 from ttfm.seeds import BLOCK, generator, indexed_noise
 
 
@@ -52,3 +52,25 @@ def test_noise_belongs_to_the_index():
     assert not torch.equal(long[:10], indexed_noise(4, 10, (2,)))
     assert not torch.equal(indexed_noise(3, 10, (2,), "renoise", 1), indexed_noise(3, 10, (2,), "renoise", 2))
     assert abs(long.mean().item()) < 0.1
+
+
+def test_moons_are_two_arcs_that_mirror_each_other():
+    data = Moons(radius=1.6, std=0.0001)
+    points = data.sample(20_000, generator(0, "test"))
+    assert points.mean(0).abs().max() < 0.03
+    # Undo the shift of each arc's centre: every point lies on a circle about one of the two.
+    centre = torch.tensor([0.5, 0.25]) * 1.6
+    gap = torch.stack([(points + centre).norm(dim=1), (points - centre).norm(dim=1)]).sub(1.6).abs().amin(0)
+    assert gap.max() < 0.01
+
+
+def test_spirals_are_evenly_filled_arms():
+    data = Spirals(turns=1.5, radius=2.0, std=0.0001)
+    points = data.sample(40_000, generator(0, "test"))
+    radius = points.norm(dim=1)
+    assert abs(radius.max().item() - 2) < 0.01
+    angle = torch.atan2(points[:, 1], points[:, 0])
+    off = torch.remainder(2 * torch.pi * 1.5 * radius / 2 - angle, torch.pi)
+    assert torch.minimum(off, torch.pi - off).max() < 0.05 / radius.min().clamp(min=0.02)
+    # Even in the square of the radius, as along an Archimedean arm.
+    assert abs((radius < 2**0.5).float().mean().item() - 0.5) < 0.01

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import torch
@@ -67,3 +68,61 @@ class Checkerboard:
         corner = torch.stack([column, row], dim=1).float()
         inside = torch.rand(count, 2, generator=generator, device=device)
         return (corner + inside) * (2 * self.half_width / self.cells) - self.half_width
+
+
+class Moons:
+    """Two interleaved half circles with Gaussian noise, centred on the origin.
+
+    Args:
+        radius: radius of the half circles.
+        std: standard deviation of the noise.
+    """
+
+    kind = "points"
+    shape = (2,)
+    closed_form = False
+    available = None
+
+    def __init__(self, radius: Positive = 1.6, std: Positive = 0.08):
+        self.radius = radius
+        self.std = std
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """``count`` points, shape ``(count, 2)``."""
+        device = generator.device
+        angle = math.pi * torch.rand(count, generator=generator, device=device)
+        upper = torch.rand(count, generator=generator, device=device) < 0.5
+        sign = torch.where(upper, 1.0, -1.0)
+        # The lower half circle is the upper one turned by half a turn about the origin.
+        points = torch.stack([angle.cos() - 0.5, angle.sin() - 0.25], dim=1) * sign[:, None]
+        return self.radius * points + self.std * torch.randn(count, 2, generator=generator, device=device)
+
+
+class Spirals:
+    """Two arms of an Archimedean spiral with Gaussian noise.
+
+    Args:
+        turns: turns of each arm.
+        radius: distance of the arms' ends from the origin.
+        std: standard deviation of the noise.
+    """
+
+    kind = "points"
+    shape = (2,)
+    closed_form = False
+    available = None
+
+    def __init__(self, turns: Positive = 1.5, radius: Positive = 2.2, std: Positive = 0.06):
+        self.turns = turns
+        self.radius = radius
+        self.std = std
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """``count`` points, shape ``(count, 2)``."""
+        device = generator.device
+        # The square root spreads the points evenly along the arm, whose length grows with the square of the angle.
+        along = torch.rand(count, generator=generator, device=device).sqrt()
+        arm = torch.where(torch.rand(count, generator=generator, device=device) < 0.5, 1.0, -1.0)
+        angle = 2 * math.pi * self.turns * along
+        points = (arm * along)[:, None] * torch.stack([angle.cos(), angle.sin()], dim=1)
+        return self.radius * points + self.std * torch.randn(count, 2, generator=generator, device=device)

@@ -7,6 +7,7 @@ the dimension, for points and images alike, so that they read in the same unit a
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import combinations
 from typing import Protocol
 
@@ -91,6 +92,48 @@ def tangent_defect(flow_map: TwoTimedMap, velocity: Field, times: Tensor, paths:
         for now, x in zip(s.split(BATCH), states.split(BATCH), strict=True)
     ]
     return _root_mean_square(gaps, "tangent defect")
+
+
+@torch.no_grad()
+def semigroup_map(
+    flow_map: TwoTimedMap, times: Tensor, paths: Tensor, cells: int = 8
+) -> Iterator[tuple[float, float, float]]:
+    """The semigroup defect over a coarse grid of times: (s, t, root mean square over the states), r half way.
+
+    Args:
+        flow_map: the map; put it into evaluation mode first.
+        times: increasing times in [0, 1], shape ``(M,)``, M >= 3.
+        paths: the teacher's trajectories at these times, shape ``(M, P, *shape)``.
+        cells: number of cells along each side; fewer where the grid of ``times`` is coarser.
+
+    Raises:
+        ValueError: if ``times`` and ``paths`` do not fit, or a value is not finite.
+    """
+    _check(times, paths, least=3)
+    for i, j in combinations(_coarse(times, cells), 2):
+        x = paths[i]
+        s, t = (times[k].to(x).expand(len(x)) for k in (i, j))
+        r = (s + t) / 2
+        gap = flow_map(r, t, flow_map(s, r, x)) - flow_map(s, t, x)
+        yield times[i].item(), times[j].item(), _root_mean_square([gap], "semigroup defect")
+
+
+@torch.no_grad()
+def tangent_map(
+    flow_map: TwoTimedMap, velocity: Field, times: Tensor, paths: Tensor, cells: int = 16, latest: float = 0.98
+) -> Iterator[tuple[float, float]]:
+    """The tangent defect at single times: (s, root mean square over the states); arguments as above."""
+    _check(times, paths)
+    for i in _coarse(times, cells):
+        if times[i] <= latest:
+            s = times[i].to(paths).expand(paths.shape[1])
+            gap = flow_map.average_velocity(s, s, paths[i]) - velocity(s, paths[i])
+            yield times[i].item(), _root_mean_square([gap], "tangent defect")
+
+
+def _coarse(times: Tensor, cells: int) -> list[int]:
+    """Indices of about ``cells + 1`` of the times, the ends included."""
+    return sorted(set(np.linspace(0, len(times) - 1, min(cells, len(times) - 1) + 1).round().astype(int).tolist()))
 
 
 def _check(times: Tensor, paths: Tensor, least: int = 1) -> None:

@@ -78,6 +78,12 @@ class Scorer:
         if self.kind == "images":
             yield self._perceptual(samples, reason) | {"N": count, "split": "-"}
 
+    def one(self, metric: str, samples: Tensor, off_path: str = "") -> Row:
+        """A single metric of a sample set ``(N, *shape)``; a row without a value where it left the ODE's path."""
+        paired = metric in ("endpoint_rmse", "l2", "lpips-squeeze")
+        rows = self.pairs(None if off_path else samples, off_path) if paired else self.distribution(samples)
+        return next(row for row in rows if row["metric"] == metric)
+
     def _perceptual(self, samples: Tensor | None, reason: str) -> Row:
         from ttfm.evaluation import perceptual
 

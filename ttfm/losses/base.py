@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.interpolant import interpolate
@@ -91,9 +91,11 @@ class Loss(abc.ABC):
         family: which identity of the flow map it enforces.
         source: paper(s) and, where ours is not the paper's own setting, what ours is.
         learns: which sampler fits: "velocity" (ODE steps), "to_data" (consistency to t = 1) or "any_to_any".
-        needs_teacher: whether ``terms`` asks a teacher's velocity field. Losses that do start from its weights.
+        needs_teacher: whether ``terms`` asks a teacher's velocity field.
         conditional: whether a target holds the conditional velocity x1 - x0 or another single-sample estimate, so that
             the exact map is stationary in expectation and the residual does not vanish sample by sample.
+        starts_from_teacher: whether students start from the teacher's weights; None: where ``needs_teacher``. The
+            others start from random weights.
         offline: whether it trains on stored trajectories of the teacher's ODE, ``batch.path``.
         variants: settings that the generic tests run.
     """
@@ -105,6 +107,7 @@ class Loss(abc.ABC):
     learns: ClassVar[Learns]
     needs_teacher: ClassVar[bool]
     conditional: ClassVar[bool] = False
+    starts_from_teacher: ClassVar[bool | None] = None
     offline: ClassVar[bool] = False
     variants: ClassVar[tuple[Variant, ...]] = (Variant(),)
 
@@ -117,6 +120,14 @@ class Loss(abc.ABC):
     def target_decay(self) -> float | None:
         """EMA decay mu in [0, 1) of the target network, 0 for a stop-gradient copy, None where no target is used."""
         return None
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """The model that is trained, given an initialised network u(s, t, x); most losses train the network itself.
+
+        The model must be called like the network. It is built once before training and once before sampling, where the
+        trained weights are then loaded into it.
+        """
+        return network
 
     @property
     def stages(self) -> int:
@@ -188,3 +199,17 @@ def load_modules(extra: tuple[str, ...] = ()) -> dict[str, type[Loss]]:
 def squared_norm(x: Tensor) -> Tensor:
     """Squared Euclidean norm of every sample, ``(B, *shape) -> (B,)``."""
     return x.flatten(1).square().sum(1)
+
+
+def initial_error(prediction: Tensor, velocity: Tensor, size: int) -> Tensor:
+    """The squared error of the initial velocity, known for the first samples of a batch of ``size``, shape ``(size,)``.
+
+    It is scaled, and zero on the others, so that the batch mean is the expectation estimated on those that are known.
+
+    Args:
+        prediction: u(s, s, x_s), shape ``(n, *shape)``.
+        velocity: v_s(x_s), of the same shape.
+        size: samples in the batch, at least n.
+    """
+    error = squared_norm(prediction - velocity) * (size / len(prediction))
+    return torch.cat([error, error.new_zeros(size - len(error))])

@@ -11,7 +11,7 @@ from torch import Tensor
 from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.interpolant import expand
 from ttfm.flow.solvers import Field
-from ttfm.losses.base import Batch, Loss, register, squared_norm
+from ttfm.losses.base import Batch, Loss, initial_error, register, squared_norm
 from ttfm.options import Decay, NonNegative, Range
 
 SMALLEST_WIDTH = 1e-3
@@ -133,7 +133,5 @@ class ITVM(Loss):
 
         terms = {"terminal": squared_norm(prediction - goal)}
         if count:
-            # Scaled so that the batch mean is the expectation estimated on the fraction that was evaluated.
-            value = squared_norm(initial - velocity) * (len(x) / count)
-            terms["initial"] = torch.cat([value, value.new_zeros(len(x) - count)])
+            terms["initial"] = initial_error(initial, velocity, len(x))
         return terms

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Tensor
 
 from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.interpolant import expand
 from ttfm.flow.solvers import Field
-from ttfm.losses.base import Batch, Loss, register, squared_norm
+from ttfm.losses.base import Batch, Loss, Variant, initial_error, register, squared_norm
+from ttfm.options import NonNegative, Range
 
 
 @register
@@ -26,9 +27,14 @@ class LFMD(Loss):
     Attributes:
         gradient: "stop" keeps the gradient out of the teacher's argument (:math:`v_t(\mathrm{sg}\,\phi)`) and needs no
             backward pass through the teacher; "full" lets it through, as the loss is written in the source.
+        lambda_I: weight of ITVM's initial term :math:`\|u(s,s,x_s) - v_s(x_s)\|^2` beside it; 0, the source's loss,
+            leaves it out. It is here to take ITVM apart.
+        initial_fraction: fraction of the batch on which the initial term is estimated.
     """
 
     gradient: Literal["stop", "full"] = "stop"
+    lambda_I: NonNegative = 0.0
+    initial_fraction: Annotated[float, Range(0, 1, open_="low")] = 0.5
 
     name = "lfmd"
     title = "LFMD"
@@ -36,6 +42,12 @@ class LFMD(Loss):
     source = "arXiv 2406.07507; arXiv 2505.18825, eq. 26-27"
     learns = "any_to_any"
     needs_teacher = True
+    variants = (Variant({"gradient": "stop"}), Variant({"gradient": "full", "lambda_I": 1.0}))
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The initial term's weight is the option ``lambda_I``."""
+        return {"initial": self.lambda_I}
 
     @property
     def uses_jvp(self) -> bool:
@@ -43,11 +55,16 @@ class LFMD(Loss):
         return True
 
     def terms(self, batch: Batch, student: FlowMap, target: FlowMap | None, teacher: Field | None) -> dict[str, Tensor]:
-        """One term, ``lagrangian``."""
+        """Terms ``lagrangian`` and, unless ``lambda_I`` is 0, ``initial``."""
         assert teacher is not None
         x = batch.at(batch.s)
         gap = expand(batch.t - batch.s, x)
         u, dudt = student.lagrangian(batch.s, batch.t, x)
         end = x + gap * u
         velocity = teacher(batch.t, end) if self.gradient == "full" else teacher(batch.t, end.detach()).detach()
-        return {"lagrangian": squared_norm(u + gap * dudt - velocity)}
+        terms = {"lagrangian": squared_norm(u + gap * dudt - velocity)}
+        if self.lambda_I > 0:
+            count = max(1, round(self.initial_fraction * len(x)))
+            velocity = teacher(batch.s[:count], x[:count]).detach()
+            terms["initial"] = initial_error(student.velocity(batch.s[:count], x[:count]), velocity, len(x))
+        return terms

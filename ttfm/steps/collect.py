@@ -1,4 +1,4 @@
-"""Gather the metrics, costs and curves of all runs into three tables."""
+"""Gather the metrics, costs, times, snapshots and curves of all runs into a table each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from ttfm.files import read_json
 from ttfm.provenance import now
 from ttfm.steps.common import (
     COST_COLUMNS,
+    MAP_COLUMNS,
     METRIC_COLUMNS,
+    SNAPSHOT_COLUMNS,
+    TIMING_COLUMNS,
     experiment_argument,
     log,
     record_argument,
@@ -27,15 +30,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write metrics.csv, costs.csv and curves.csv, in the experiment's order."""
+    """Write metrics.csv, costs.csv, curves.csv, timing.csv, snapshots.csv and maps.csv, in the experiment's order."""
     started = now()
     root: Path = arguments.config.parent
     experiment = read_json(arguments.config)
     metrics: list[dict[str, Any]] = []
+    snapshots: list[dict[str, Any]] = []
+    maps: list[dict[str, Any]] = []
+    timing: list[dict[str, Any]] = []
     costs: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
     for problem, card in experiment["problems"].items():
         metrics += _csv(root / problem / "baselines" / "metrics.csv")
+        timing += _csv(root / problem / "timing.csv")
         runs = [("teacher", None, root / problem / "teacher")]
         for student in experiment["students"]:
             runs += [(student, seed, root / problem / student / str(seed)) for seed in card["seeds"]]
@@ -43,9 +50,14 @@ def run(arguments: argparse.Namespace) -> None:
             who = {"problem": problem, "student": student, "seed": seed}
             if seed is not None:
                 metrics += _csv(folder / "metrics.csv")
+                snapshots += _csv(folder / "snapshots.csv")
+                maps += _csv(folder / "maps.csv")
             costs.append(_cost(read_json(folder / "record.json")) | who)
             curves += [row | who for row in _csv(folder / "curve.csv")]
     write_csv(root / "metrics.csv", metrics, METRIC_COLUMNS)
+    write_csv(root / "snapshots.csv", snapshots, SNAPSHOT_COLUMNS)
+    write_csv(root / "maps.csv", maps, MAP_COLUMNS)
+    write_csv(root / "timing.csv", timing, TIMING_COLUMNS)
     write_csv(root / "costs.csv", costs, COST_COLUMNS)
     names = list(dict.fromkeys(key for row in curves for key in row))
     first = ["problem", "student", "seed", "step", "seconds", "loss", "map_error"]

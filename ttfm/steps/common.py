@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ttfm.flow.solvers import Field
+    from ttfm.losses import Loss
 
 log = logging.getLogger("ttfm")
 
@@ -54,19 +55,24 @@ def pick_device(wanted: str) -> str:
     return wanted
 
 
-def save_weights(path: Path, network: nn.Module, about: dict[str, str]) -> None:
-    """Store a network's weights atomically as safetensors."""
+def save_tensors(path: Path, tensors: dict[str, torch.Tensor], about: dict[str, str]) -> None:
+    """Store tensors atomically as safetensors, with metadata."""
     from safetensors.torch import save_file
 
     from ttfm.files import replacing
 
-    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    kept = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with replacing(path) as temporary:
-        save_file(state, temporary, metadata=about)
+        save_file(kept, temporary, metadata=about)
 
 
-def load_network(path: Path, config: dict[str, Any], device: str = "cpu") -> nn.Module:
-    """The network of a resolved config with the weights of ``path``, checked against the record beside them.
+def save_weights(path: Path, network: nn.Module, about: dict[str, str]) -> None:
+    """Store a network's weights atomically as safetensors."""
+    save_tensors(path, network.state_dict(), about)
+
+
+def load_weights(path: Path, network: nn.Module) -> nn.Module:
+    """``network`` with the weights of ``path``, checked against the record beside them.
 
     Raises:
         ValueError: naming the file, if it is damaged or does not fit the network.
@@ -74,20 +80,51 @@ def load_network(path: Path, config: dict[str, Any], device: str = "cpu") -> nn.
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from ttfm.registry import build_network
-
     record = path.with_name("record.json")
     expected = read_json(record).get("sha256") if record.is_file() else None
     if expected and (found := sha256(path)) != expected:
         raise ValueError(f"{path}: damaged weights: expected sha256 {expected}, found {found}; delete it and run again")
-    network = build_network(config["network"], config["shape"])
     try:
         network.load_state_dict(load_file(path, device="cpu"))
     except (SafetensorError, RuntimeError) as error:
         raise ValueError(
             f"{path}: damaged weights, or weights of another network ({error}); delete it and run again"
         ) from None
-    return network.to(device)
+    return network
+
+
+def load_snapshots(path: Path) -> dict[int, tuple[dict[str, torch.Tensor], float]]:
+    """Weights kept during a training, by training step: the state and the seconds of training before it.
+
+    Raises:
+        ValueError: naming the file, if it is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            seconds = {int(step): float(after) for step, after in (file.metadata() or {}).items() if step.isdigit()}
+            found: dict[int, tuple[dict[str, torch.Tensor], float]] = {step: ({}, s) for step, s in seconds.items()}
+            for key in file.keys():  # noqa: SIM118 - not a mapping
+                step, name = key.split("/", 1)
+                found[int(step)][0][name] = file.get_tensor(key)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: damaged snapshots ({error}); delete it and run again") from None
+    return dict(sorted(found.items()))
+
+
+def load_network(path: Path, config: dict[str, Any], device: str = "cpu") -> nn.Module:
+    """The network u(s, t, x) of a resolved config with the weights of ``path``; see :func:`load_weights`."""
+    from ttfm.registry import build_network
+
+    return load_weights(path, build_network(config["network"], config["shape"])).to(device)
+
+
+def build_loss(config: dict[str, Any]) -> Loss:
+    """The loss of a resolved config."""
+    from ttfm.losses import load_modules
+
+    return load_modules(tuple(config["loss_modules"]))[config["loss"]["name"]](**config["loss"]["options"])
 
 
 def teacher_field(config: dict[str, Any], network: nn.Module) -> Field:
@@ -153,8 +190,16 @@ def _columns(text: str) -> list[str]:
     return text.split()
 
 
+SNAPSHOT_COLUMNS = _columns(
+    "experiment problem student loss seed iteration trained_seconds steps metric value N split extractor "
+    "status reason commit device"
+)
+MAP_COLUMNS = _columns("problem student seed metric s t value")
 METRIC_COLUMNS = _columns(
     "experiment problem student loss seed steps metric value N split extractor status reason commit device"
+)
+TIMING_COLUMNS = _columns(
+    "experiment problem student loss seconds_per_step relative repeats status reason commit device"
 )
 COST_COLUMNS = _columns(
     "experiment problem student loss seed iterations batch seconds seconds_per_step peak_memory_mb "

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from ttfm.files import read_json, write_arrays
 from ttfm.provenance import now
 from ttfm.steps.common import (
+    MAP_COLUMNS,
+    SNAPSHOT_COLUMNS,
+    build_loss,
     config_argument,
     load_network,
+    load_snapshots,
+    load_weights,
     path_argument,
     pick_device,
     read_config,
     teacher_field,
     tensors,
+    write_csv,
     write_record,
 )
-from ttfm.steps.scoring import build_scorer, failed_rows, input_arguments, shown_arrays, write_metrics
+from ttfm.steps.scoring import build_scorer, completed, failed_rows, input_arguments, shown_arrays, write_metrics
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ttfm.evaluation.scoring import Scorer
+    from ttfm.flow.solvers import Field
+
+Row = dict[str, Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,8 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     config_argument(parser)
     path_argument(parser, "student", "the student's weights (safetensors)")
     path_argument(parser, "student-record", "the student's training record (JSON)")
+    path_argument(parser, "snapshots", "weights kept during its training (safetensors)", required=False)
     path_argument(parser, "teacher", "the teacher's weights (safetensors)")
     input_arguments(parser)
+    path_argument(parser, "snapshot-metrics", "where to write the scores of the snapshots (CSV)", required=False)
+    path_argument(parser, "maps", "where to write the defects over a grid of times (CSV)", required=False)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -40,61 +59,133 @@ def run(arguments: argparse.Namespace) -> None:
     training = read_json(arguments.student_record)
     identity = {"student": config["student"], "loss": config["loss"], "seed": config["seed"]}
     arrays: dict[str, Any] = {}
+    snapshots: list[Row] = []
+    maps: list[Row] = []
     if training["status"] != "ok":
-        failed = failed_rows(config, names(config["kind"]), config["budgets"], training["reason"])
-        rows = [identity | row for row in failed]
+        rows = failed_rows(config, names(config["kind"]), config["budgets"], training["reason"])
     else:
-        solution, data = tensors(arguments.solution), tensors(arguments.data)
-        scorer = build_scorer(config, arguments, data, solution)
-        rows = [identity | row for row in _rows(config, arguments, device, scorer, solution, arrays)]
+        evaluation = _Evaluation(config, arguments, device, training)
+        rows = list(evaluation.final(arrays))
+        snapshots = list(evaluation.snapshots(rows))
+        maps = list(evaluation.maps()) if config["maps"] else []
     write_arrays(arguments.samples, arrays)
-    write_metrics(arguments.metrics, config, rows, device)
+    write_metrics(arguments.metrics, config, [identity | row for row in rows], device)
+    if arguments.snapshot_metrics:
+        scored = completed(config, [identity | row for row in snapshots], device)
+        write_csv(arguments.snapshot_metrics, scored, SNAPSHOT_COLUMNS)
+    if arguments.maps:
+        who = {"problem": config["problem"], "student": config["student"], "seed": config["seed"]}
+        write_csv(arguments.maps, [who | row for row in maps], MAP_COLUMNS)
     write_record(arguments.record, config, device, started)
 
 
-def _rows(
-    config: dict[str, Any],
-    arguments: argparse.Namespace,
-    device: str,
-    scorer: Any,
-    solution: Any,
-    arrays: dict[str, Any],
-) -> Iterator[dict[str, Any]]:
-    import torch
+@dataclass
+class _Evaluation:
+    """One trained student and what it is measured against."""
 
-    from ttfm.evaluation import sampling, scoring
-    from ttfm.evaluation.defects import semigroup_defect, tangent_defect
-    from ttfm.flow.fields import LearnedField
-    from ttfm.flow.flow_map import FlowMap
-    from ttfm.seeds import indexed_noise
+    config: dict[str, Any]
+    arguments: argparse.Namespace
+    device: str
+    training: dict[str, Any]
 
-    network = load_network(arguments.student, config, device).eval().requires_grad_(False)
-    flow_map, x0 = FlowMap(network), solution["x0"].to(device)
-    seed, shape = config["evaluation"]["seed"], tuple(config["shape"])
-    for budget in config["budgets"]:
-        off_path = ""
-        if config["learns"] == "any_to_any":
-            path = sampling.any_to_any_path(flow_map, x0, budget)
-            samples = path[-1]
-            if config["kind"] == "points":
-                arrays[f"path_k{budget}"] = torch.stack(path)[:, : config["evaluation"]["shown"]].cpu().numpy()
-        elif config["learns"] == "to_data":
-            off_path = scoring.OFF_PATH if budget > 1 else ""
-            renoise = lambda i: indexed_noise(seed, len(x0), shape, "renoise", i).to(device)  # noqa: E731
-            samples = sampling.consistency_sample(flow_map, x0, budget, renoise)
-        else:
-            samples = sampling.velocity_sample(LearnedField(network), x0, budget)
-        samples = samples.cpu()
-        arrays |= shown_arrays(config, budget, samples)
-        for row in (*scorer.distribution(samples), *scorer.pairs(None if off_path else samples, off_path)):
-            yield row | {"steps": budget}
-    whole = {"N": solution["paths"].shape[1], "split": "-", "extractor": "-"}
-    if config["learns"] == "any_to_any":
-        times, paths = solution["times"].to(device), solution["paths"].to(device)
-        yield whole | scoring.measured("semigroup_defect", semigroup_defect, flow_map, times, paths)
-        field = teacher_field(config, load_network(arguments.teacher, config, device))
-        yield whole | scoring.measured("tangent_defect", tangent_defect, flow_map, field, times, paths)
-    else:
-        reason = scoring.NOT_ANY_TO_ANY if config["learns"] == "to_data" else "a velocity has no flow map of its own"
+    def __post_init__(self) -> None:
+        self.solution = tensors(self.arguments.solution)
+        self.x0: Tensor = self.solution["x0"].to(self.device)
+        self.times, self.paths = (self.solution[name].to(self.device) for name in ("times", "paths"))
+        data = tensors(self.arguments.data)
+        self.scorer: Scorer = build_scorer(self.config, self.arguments, data, self.solution)
+        self.loss = build_loss(self.training["config"])
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The trained model."""
+        return load_weights(self.arguments.student, self._untrained()).to(self.device).eval().requires_grad_(False)
+
+    @cached_property
+    def teacher(self) -> Field:
+        """The teacher's velocity."""
+        return teacher_field(self.config, load_network(self.arguments.teacher, self.config, self.device))
+
+    def _untrained(self) -> nn.Module:
+        from ttfm.registry import build_network
+
+        return self.loss.wrap(build_network(self.config["network"], self.config["shape"]))
+
+    def sample(self, model: nn.Module, budget: int) -> tuple[list[Tensor], str]:
+        """The states from noise to sample, and why they leave the path of the ODE, if they do."""
+        from ttfm.evaluation import sampling, scoring
+        from ttfm.flow.fields import LearnedField
+        from ttfm.flow.flow_map import FlowMap
+        from ttfm.seeds import indexed_noise
+
+        seed, shape = self.config["evaluation"]["seed"], tuple(self.config["shape"])
+        if self.config["learns"] == "any_to_any":
+            return sampling.any_to_any_path(FlowMap(model), self.x0, budget), ""
+        if self.config["learns"] == "to_data":
+            renoise = lambda i: indexed_noise(seed, len(self.x0), shape, "renoise", i).to(self.device)  # noqa: E731
+            samples = sampling.consistency_sample(FlowMap(model), self.x0, budget, renoise)
+            return [self.x0, samples], scoring.OFF_PATH if budget > 1 else ""
+        return [self.x0, sampling.velocity_sample(LearnedField(model), self.x0, budget)], ""
+
+    def final(self, arrays: dict[str, Any]) -> Iterator[Row]:
+        """Every metric of the trained student; the samples to show go into ``arrays``."""
+        import torch
+
+        for budget in self.config["budgets"]:
+            path, off_path = self.sample(self.model, budget)
+            samples = path[-1].cpu()
+            arrays |= shown_arrays(self.config, budget, samples)
+            if self.config["learns"] == "any_to_any" and self.config["kind"] == "points":
+                arrays[f"path_k{budget}"] = torch.stack(path)[:, : self.config["evaluation"]["shown"]].cpu().numpy()
+            paired = self.scorer.pairs(None if off_path else samples, off_path)
+            for row in (*self.scorer.distribution(samples), *paired):
+                yield row | {"steps": budget}
+        yield from self._defects()
+
+    def _defects(self) -> Iterator[Row]:
+        from ttfm.evaluation import scoring
+        from ttfm.evaluation.defects import semigroup_defect, tangent_defect
+        from ttfm.flow.flow_map import FlowMap
+
+        whole = {"N": self.paths.shape[1], "split": "-", "extractor": "-"}
+        if self.config["learns"] == "any_to_any":
+            flow_map = FlowMap(self.model)
+            yield whole | scoring.measured("semigroup_defect", semigroup_defect, flow_map, self.times, self.paths)
+            yield whole | scoring.measured(
+                "tangent_defect", tangent_defect, flow_map, self.teacher, self.times, self.paths
+            )
+            return
+        to_data = self.config["learns"] == "to_data"
+        reason = scoring.NOT_ANY_TO_ANY if to_data else "a velocity has no flow map of its own"
         for name in ("semigroup_defect", "tangent_defect"):
             yield whole | {"metric": name, "status": "skipped", "reason": reason}
+
+    def snapshots(self, final: list[Row]) -> Iterator[Row]:
+        """The headline metric of the weights kept during training, and that of the end of it."""
+        metric = self.config.get("headline")
+        if not (metric and self.arguments.snapshots):
+            return
+        kept = load_snapshots(self.arguments.snapshots)
+        for step, (state, after) in kept.items():
+            model = self._untrained().to(self.device).eval().requires_grad_(False)
+            model.load_state_dict(state)
+            for budget in self.config["budgets"]:
+                path, off_path = self.sample(model, budget)
+                row = self.scorer.one(metric, path[-1].cpu(), off_path)
+                yield row | {"steps": budget, "iteration": step, "trained_seconds": after}
+        if kept:
+            done = {"iteration": self.training["iterations"], "trained_seconds": self.training["seconds"]}
+            yield from (row | done for row in final if row["metric"] == metric)
+
+    def maps(self) -> Iterator[Row]:
+        """Defects over a grid of times, for heat maps."""
+        from ttfm.evaluation.defects import semigroup_map, tangent_map
+        from ttfm.flow.flow_map import FlowMap
+
+        if self.config["learns"] != "any_to_any":
+            return
+        flow_map = FlowMap(self.model)
+        for s, t, value in semigroup_map(flow_map, self.times, self.paths):
+            yield {"metric": "semigroup_map", "s": s, "t": t, "value": value}
+        for s, value in tangent_map(flow_map, self.teacher, self.times, self.paths):
+            yield {"metric": "tangent_map", "s": s, "value": value}

@@ -66,8 +66,8 @@ def failed_rows(
     return [failed | {"metric": name, "steps": k} for name in steps for k in steps[name]]
 
 
-def write_metrics(path: Path, config: dict[str, Any], rows: Iterable[dict[str, Any]], device: str) -> None:
-    """Complete the rows with what all of them share, and write them."""
+def completed(config: dict[str, Any], rows: Iterable[dict[str, Any]], device: str) -> list[dict[str, Any]]:
+    """The rows with what all of them share."""
     common = {
         "experiment": config["experiment"],
         "problem": config["problem"],
@@ -75,4 +75,9 @@ def write_metrics(path: Path, config: dict[str, Any], rows: Iterable[dict[str, A
         "commit": source()["commit"],
         "device": device_name(device),
     }
-    write_csv(path, [common | row for row in rows], METRIC_COLUMNS)
+    return [common | row for row in rows]
+
+
+def write_metrics(path: Path, config: dict[str, Any], rows: Iterable[dict[str, Any]], device: str) -> None:
+    """Write rows of the long table."""
+    write_csv(path, completed(config, rows, device), METRIC_COLUMNS)

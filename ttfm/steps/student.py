@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ttfm.provenance import now
 from ttfm.steps.common import (
+    build_loss,
     config_argument,
     failure,
     load_network,
@@ -18,6 +19,9 @@ from ttfm.steps.common import (
 )
 from ttfm.steps.training import no_training, output_arguments, run_training
 
+if TYPE_CHECKING:
+    from torch import nn
+
 PROBED = 512
 """Number of evaluation noises on which the map error is followed during training."""
 
@@ -25,10 +29,13 @@ PROBED = 512
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The step's arguments."""
     config_argument(parser)
-    path_argument(parser, "teacher", "the teacher's weights (safetensors), which the student starts from")
+    path_argument(parser, "teacher", "the teacher's weights (safetensors)")
     path_argument(parser, "teacher-record", "the teacher's training record (JSON)")
     path_argument(parser, "solution", "the teacher's fine ODE solution (npz), to follow the map error")
     path_argument(parser, "solution-record", "the record of that solution (JSON)")
+    path_argument(parser, "trajectories", "the teacher's stored trajectories (npz), if the loss wants them", False)
+    path_argument(parser, "start", "weights of another student to start from (safetensors)", required=False)
+    path_argument(parser, "start-record", "that student's training record (JSON)", required=False)
     output_arguments(parser)
 
 
@@ -37,13 +44,37 @@ def run(arguments: argparse.Namespace) -> None:
     started = now()
     config = read_config(arguments.config)
     device = pick_device(config["device"])
-    reason = failure(arguments.solution_record)
-    if not reason and config["initialisation"] == "teacher" and (cause := failure(arguments.teacher_record)):
-        reason = f"the teacher failed: {cause}"
+    reason = _cannot_start(config, arguments)
     if reason:
         no_training(config, device, started, arguments, reason)
     else:
         _train(config, device, started, arguments)
+
+
+def _cannot_start(config: dict[str, Any], arguments: argparse.Namespace) -> str:
+    """Why the run cannot begin; empty if it can."""
+    if cause := failure(arguments.solution_record):
+        return cause
+    if config["start"] == "teacher" and (cause := failure(arguments.teacher_record)):
+        return f"the teacher failed: {cause}"
+    if config["start"] not in ("teacher", "random"):
+        if not (arguments.start and arguments.start_record):
+            raise ValueError(f"start: {config['start']!r} is another student; give --start and --start-record")
+        if cause := failure(arguments.start_record):
+            return f"{config['start']}, which it starts from, failed: {cause}"
+    return ""
+
+
+def _initial_network(config: dict[str, Any], arguments: argparse.Namespace, device: str) -> nn.Module:
+    import torch
+
+    from ttfm.registry import build_network
+    from ttfm.seeds import generator
+
+    if config["start"] == "random":
+        torch.manual_seed(generator(config["seed"], "init").initial_seed())
+        return build_network(config["network"], config["shape"]).to(device)
+    return load_network(arguments.teacher if config["start"] == "teacher" else arguments.start, config, device)
 
 
 def _train(config: dict[str, Any], device: str, started: str, arguments: argparse.Namespace) -> None:
@@ -51,18 +82,10 @@ def _train(config: dict[str, Any], device: str, started: str, arguments: argpars
 
     from ttfm.evaluation.distances import endpoint_rmse, l2
     from ttfm.flow.flow_map import FlowMap
-    from ttfm.losses import load_modules
-    from ttfm.registry import build_data, build_network
-    from ttfm.seeds import generator
+    from ttfm.registry import build_data
     from ttfm.training.trainer import Trainer, TrainingOptions
 
-    losses = load_modules(tuple(config["loss_modules"]))
-    teacher_network = load_network(arguments.teacher, config, device)
-    if config["initialisation"] == "teacher":
-        network = load_network(arguments.teacher, config, device)
-    else:
-        torch.manual_seed(generator(config["seed"], "init").initial_seed())
-        network = build_network(config["network"], config["shape"]).to(device)
+    loss = build_loss(config)
     solution = tensors(arguments.solution)
     x0, x1 = solution["x0"][:PROBED].to(device), solution["x1"][:PROBED]
 
@@ -74,14 +97,21 @@ def _train(config: dict[str, Any], device: str, started: str, arguments: argpars
         zeros = x0.new_zeros(len(x0))
         return distance(FlowMap(averaged)(zeros, zeros + 1, x0).cpu(), x1)
 
+    trajectories = None
+    if loss.offline:
+        if not arguments.trajectories:
+            raise ValueError(f"loss {loss.name!r} trains on the teacher's stored trajectories; give --trajectories")
+        stored = tensors(arguments.trajectories)
+        trajectories = (stored["times"].to(device), stored["path"].to(device))
     trainer = Trainer(
-        network,
-        losses[config["loss"]["name"]](**config["loss"]["options"]),
+        loss.wrap(_initial_network(config, arguments, device)).to(device),
+        loss,
         build_data(config["data"]),
-        teacher_field(config, teacher_network),
+        teacher_field(config, load_network(arguments.teacher, config, device)),
         TrainingOptions(**config["training"]),
         config["seed"],
         stream="batch",
         probe=map_error,
+        trajectories=trajectories,
     )
     run_training(trainer, config, device, started, arguments)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ttfm.provenance import now
-from ttfm.steps.common import config_argument, pick_device, read_config
+from ttfm.steps.common import build_loss, config_argument, pick_device, read_config
 from ttfm.steps.training import output_arguments, run_training
 
 
@@ -19,7 +19,6 @@ def run(arguments: argparse.Namespace) -> None:
     """Train and write weights, curve and record."""
     import torch
 
-    from ttfm.losses import LOSSES, load_modules
     from ttfm.registry import build_data, build_network
     from ttfm.seeds import generator
     from ttfm.training.trainer import Trainer, TrainingOptions
@@ -27,12 +26,11 @@ def run(arguments: argparse.Namespace) -> None:
     started = now()
     config = read_config(arguments.config)
     device = pick_device(config["device"])
-    load_modules()
     data = build_data(config["data"])
     torch.manual_seed(generator(config["seed"], "init").initial_seed())
     trainer = Trainer(
         build_network(config["network"], config["shape"]).to(device),
-        LOSSES[config["loss"]["name"]](**config["loss"]["options"]),
+        build_loss(config),
         data,
         data.field() if config["closed_form"] else None,
         TrainingOptions(**config["training"]),

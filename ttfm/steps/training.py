@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttfm.files import sha256
-from ttfm.steps.common import log, path_argument, save_weights, write_csv, write_record
+from ttfm.steps.common import log, path_argument, save_tensors, save_weights, write_csv, write_record
 
 if TYPE_CHECKING:
+    import torch
+
     from ttfm.training.trainer import Trainer
 
 
@@ -18,6 +20,7 @@ def output_arguments(parser: argparse.ArgumentParser) -> None:
     path_argument(parser, "weights", "where to write the weights of the evaluation EMA (safetensors)")
     path_argument(parser, "curve", "where to write the training curve (CSV)")
     path_argument(parser, "record", "where to write the record (JSON): outcome, cost and provenance")
+    path_argument(parser, "snapshots", "where to write weights kept on the way (safetensors)", required=False)
 
 
 def run_training(
@@ -36,6 +39,8 @@ def run_training(
     options = trainer.options
     label = "/".join(str(config[key]) for key in ("problem", "student", "seed") if key in config)
     rows: list[dict[str, float]] = []
+    kept: dict[str, torch.Tensor] = {}
+    seconds: dict[str, str] = {}
     status, reason, done = "ok", "", 0
     log.info("%s: %s, %d iterations of batch %d on %s", label, trainer.loss, options.iterations, options.batch, device)
     # disable=None: no bar where the output is not a terminal.
@@ -44,6 +49,9 @@ def run_training(
             for progress in trainer.run():
                 done = progress.step
                 bar.update()
+                if done in options.snapshots:
+                    kept |= {f"{done}/{n}": v.clone() for n, v in trainer.evaluation.network.state_dict().items()}
+                    seconds[str(done)] = f"{trainer.seconds:.3f}"
                 if progress.row:
                     rows.append(progress.row)
                     bar.set_postfix({"loss": f"{progress.row['loss']:.3g}"}, refresh=False)
@@ -54,6 +62,8 @@ def run_training(
             status, reason = "failed", str(error)
             log.error("%s: %s", label, reason)
     save_weights(Path(outputs.weights), trainer.evaluation.network, {"problem": config["problem"], "status": status})
+    if outputs.snapshots:
+        save_tensors(outputs.snapshots, kept, {"status": status} | seconds)
     columns = ["step", "seconds", "loss", *trainer.terms, "map_error"]
     write_csv(outputs.curve, rows, columns)
     outcome = {
@@ -66,6 +76,12 @@ def run_training(
         "seconds": round(trainer.seconds, 3),
         "seconds_per_step": round(trainer.seconds / done, 6) if done else None,
         "calls": trainer.calls,
+        "loss": {
+            "uses_jvp": trainer.loss.uses_jvp,
+            "target_decay": trainer.loss.target_decay,
+            "stages": trainer.loss.stages,
+            "offline": trainer.loss.offline,
+        },
     }
     write_record(outputs.record, config, device, started, **outcome)
     log.info("%s: %s after %d steps, %.1f s", label, status, done, trainer.seconds)
@@ -73,13 +89,9 @@ def run_training(
 
 def no_training(config: dict[str, Any], device: str, started: str, outputs: argparse.Namespace, reason: str) -> None:
     """Write the files of a run that could not begin, because what it starts from failed: no weights and no curve."""
-    from safetensors.torch import save_file
-
-    from ttfm.files import replacing
-
     log.error("%s", reason)
-    with replacing(outputs.weights) as temporary:
-        save_file({}, temporary)
+    for path in filter(None, (outputs.weights, outputs.snapshots)):
+        save_tensors(path, {}, {"status": "failed"})
     write_csv(outputs.curve, [], ["step", "seconds", "loss"])
     outcome = {"status": "failed", "reason": reason, "iterations": 0, "batch": config["training"]["batch"]}
     outcome |= {"parameters": None, "sha256": sha256(outputs.weights), "seconds": None, "seconds_per_step": None}

@@ -39,6 +39,7 @@ class TrainingOptions:
         ema: decay of the evaluation EMA.
         log_every: steps between rows of the training curve.
         probe_every: steps between measurements of the map error; 0 for none.
+        snapshots: steps after which the evaluation EMA is kept, to be scored beside the final one.
     """
 
     iterations: Count = 4000
@@ -49,6 +50,7 @@ class TrainingOptions:
     ema: Decay = 0.999
     log_every: Count = 100
     probe_every: Annotated[int, Range(0)] = 500
+    snapshots: list[Count] = field(default_factory=list)
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of optimizer step ``step`` (0-based)."""
@@ -81,6 +83,8 @@ class Trainer:
         seed: determines data order, noise and times together with the step.
         stream: name of the stream of randomness; a teacher's differs from its students'.
         probe: measures the map error of the evaluation EMA, called every ``options.probe_every`` steps.
+        trajectories: times ``(M,)`` and states ``(M, N, *shape)`` of the teacher's stored trajectories, for losses that
+            train on them.
     """
 
     network: nn.Module
@@ -91,6 +95,7 @@ class Trainer:
     seed: int
     stream: str = "batch"
     probe: Callable[[nn.Module], float] | None = None
+    trajectories: tuple[Tensor, Tensor] | None = None
     seconds: float = 0.0
     calls: dict[str, float] = field(default_factory=dict)
     terms: list[str] = field(default_factory=list)
@@ -98,6 +103,8 @@ class Trainer:
     def __post_init__(self) -> None:
         if self.loss.needs_teacher and self.teacher is None:
             raise ValueError(f"loss {self.loss.name!r} needs a teacher's velocity field and none was given")
+        if self.loss.offline and self.trajectories is None:
+            raise ValueError(f"loss {self.loss.name!r} trains on the teacher's stored trajectories and none were given")
         self.student = FlowMap(self.network)
         self.evaluation = EMA(self.network, self.options.ema)
         decay = self.loss.target_decay
@@ -124,7 +131,13 @@ class Trainer:
         x1 = self.data.sample(self.options.batch, source).to(device)
         x0 = torch.randn(x1.shape, generator=source, device=device)
         s, t = torch.rand(2, len(x1), generator=source, device=device).sort(dim=0).values
-        return Batch(x0, x1, s, t, source, step / self.options.iterations)
+        progress = step / self.options.iterations
+        if not (self.loss.offline and self.trajectories):
+            return Batch(x0, x1, s, t, source, progress)
+        times, states = self.trajectories
+        index = torch.randint(states.shape[1], (len(x1),), generator=source, device=device)
+        path = states[:, index]
+        return Batch(path[0], path[-1], s, t, source, progress, times, path)
 
     def run(self) -> Iterator[Progress]:
         """Train, yielding after every step.
@@ -141,7 +154,7 @@ class Trainer:
             started = time.perf_counter()
             for group in optimizer.param_groups:
                 group["lr"] = options.learning_rate(step)
-            if self.loss.stages and step and self._stage(step) > self._stage(step - 1):
+            if self._target_ema and self.loss.stages and step and self._stage(step) > self._stage(step - 1):
                 self._target_ema.update()
             terms = self.loss.terms(self.batch(step, device), self.student, self.target, teacher)
             total = self.loss.total(terms)

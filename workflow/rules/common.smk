@@ -58,14 +58,35 @@ TRAINING = (
 SCORING = BASE + MODEL + DATA + modules("evaluation/*.py", "steps/scoring.py")
 
 
-def loss_module(name):
-    """The file that defines a loss of the package; for losses from `loss_modules`, those files."""
-    own = [str(path) for path in Path("ttfm/losses").glob("*.py") if f'name = "{name}"' in path.read_text()]
-    return own or PLAN.experiment["config"]["loss_modules"]
+def loss_files(wildcards):
+    """The files that define the loss of a student, or of the teacher where no student is meant."""
+    if hasattr(wildcards, "student"):
+        return PLAN.loss_files[STUDENTS[wildcards.student]["loss"]]
+    return PLAN.loss_files[PLAN.configs[f"{wildcards.problem}/teacher.json"]["loss"]["name"]]
 
 
-def student_loss_module(wildcards):
-    return loss_module(STUDENTS[wildcards.student]["loss"])
+def every_loss_file(wildcards):
+    return sorted({path for student in STUDENTS.values() for path in PLAN.loss_files[student["loss"]]})
+
+
+def offline(problem):
+    """Whether some student of the problem trains on stored trajectories."""
+    return f"{problem}/trajectories.json" in PLAN.configs
+
+
+def student_start(wildcards):
+    """What a student needs besides its teacher: stored trajectories, or another student to start from."""
+    card, found = STUDENTS[wildcards.student], {}
+    if card["offline"]:
+        found["trajectories"] = f"{ROOT}/{wildcards.problem}/trajectories.npz"
+    if card["start"]:
+        folder = f"{ROOT}/{wildcards.problem}/{card['start']}/{wildcards.seed}"
+        found |= {"start": f"{folder}/weights.safetensors", "start_record": f"{folder}/record.json"}
+    return found
+
+
+def timing_trajectories(wildcards):
+    return {"trajectories": f"{ROOT}/{wildcards.problem}/trajectories.npz"} if offline(wildcards.problem) else {}
 
 
 def scoring_networks(wildcards):
@@ -79,9 +100,11 @@ def scoring_networks(wildcards):
     }
 
 
-def scoring_arguments(wildcards, input):
-    names = scoring_networks(wildcards)
-    return " ".join(f"--{name.replace('_', '-')} {input[name]}" for name in names)
+def arguments_of(inputs):
+    """The command-line arguments for those named inputs that only some jobs have."""
+    return lambda wildcards, input: " ".join(
+        f"--{name.replace('_', '-')} {input[name]}" for name in inputs(wildcards)
+    )
 
 
 def runs(pattern):

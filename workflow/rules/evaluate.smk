@@ -4,6 +4,8 @@ rule evaluate:
         config=f"{ROOT}/plan/{{problem}}/{{student}}/{{seed}}/evaluate.json",
         student=rules.student.output.weights,
         student_record=rules.student.output.record,
+        snapshots=rules.student.output.snapshots,
+        loss=loss_files,
         teacher=rules.teacher.output.weights,
         data=rules.data.output.arrays,
         solution=rules.solution.output.arrays,
@@ -11,6 +13,8 @@ rule evaluate:
     output:
         metrics=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/metrics.csv",
         samples=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/samples.npz",
+        snapshots=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/snapshots.csv",
+        maps=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/maps.csv",
         record=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/evaluation.json",
     log:
         f"{ROOT}/logs/{{problem}}/{{student}}/{{seed}}/evaluate.log",
@@ -20,14 +24,14 @@ rule evaluate:
     resources:
         gpu=1,
     params:
-        networks=scoring_arguments,
+        networks=arguments_of(scoring_networks),
     message:
         "Score {wildcards.student} on {wildcards.problem}, seed {wildcards.seed}"
     shell:
         "python -m ttfm evaluate --config {input.config} --student {input.student}"
-        " --student-record {input.student_record} --teacher {input.teacher} --data {input.data}"
+        " --student-record {input.student_record} --snapshots {input.snapshots} --teacher {input.teacher} --data {input.data}"
         " --solution {input.solution} {params.networks} --metrics {output.metrics} --samples {output.samples}"
-        " --record {output.record} 2> {log}"
+        " --snapshot-metrics {output.snapshots} --maps {output.maps} --record {output.record} 2> {log}"
 
 
 rule baselines:
@@ -51,7 +55,7 @@ rule baselines:
     resources:
         gpu=1,
     params:
-        networks=scoring_arguments,
+        networks=arguments_of(scoring_networks),
     message:
         "Score the references of {wildcards.problem}"
     shell:

@@ -14,6 +14,9 @@ rule collect:
         metrics=runs("{problem}/{student}/{seed}/metrics.csv"),
         records=runs("{problem}/{student}/{seed}/record.json"),
         curves=runs("{problem}/{student}/{seed}/curve.csv"),
+        snapshots=runs("{problem}/{student}/{seed}/snapshots.csv"),
+        maps=runs("{problem}/{student}/{seed}/maps.csv"),
+        timing=problems("{problem}/timing.csv"),
         code=BASE + modules("steps/collect.py"),
     output:
         metrics=report(
@@ -24,6 +27,9 @@ rule collect:
         ),
         costs=f"{ROOT}/costs.csv",
         curves=f"{ROOT}/curves.csv",
+        snapshots=f"{ROOT}/snapshots.csv",
+        maps=f"{ROOT}/maps.csv",
+        timing=f"{ROOT}/timing.csv",
         record=f"{ROOT}/collected.json",
     log:
         f"{ROOT}/logs/collect.log",

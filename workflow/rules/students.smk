@@ -1,15 +1,17 @@
 rule student:
     input:
+        unpack(student_start),
         config=f"{ROOT}/plan/{{problem}}/{{student}}/{{seed}}/student.json",
         teacher=rules.teacher.output.weights,
         teacher_record=rules.teacher.output.record,
         solution=rules.solution.output.arrays,
         solution_record=rules.solution.output.record,
-        loss=student_loss_module,
+        loss=loss_files,
         code=TRAINING + modules("steps/student.py", "evaluation/distances.py", "evaluation/checks.py"),
     output:
         weights=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/weights.safetensors",
         curve=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/curve.csv",
+        snapshots=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/snapshots.safetensors",
         record=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/record.json",
     log:
         f"{ROOT}/logs/{{problem}}/{{student}}/{{seed}}/student.log",
@@ -20,9 +22,12 @@ rule student:
     threads: 1
     resources:
         gpu=1,
+    params:
+        start=arguments_of(student_start),
     message:
         "Train {wildcards.student} on {wildcards.problem}, seed {wildcards.seed}"
     shell:
         "python -m ttfm student --config {input.config} --teacher {input.teacher}"
         " --teacher-record {input.teacher_record} --solution {input.solution}"
-        " --solution-record {input.solution_record} --weights {output.weights} --curve {output.curve} --record {output.record} 2> {log}"
+        " --solution-record {input.solution_record} {params.start} --weights {output.weights} --curve {output.curve}"
+        " --snapshots {output.snapshots} --record {output.record} 2> {log}"

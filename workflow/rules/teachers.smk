@@ -1,7 +1,8 @@
 rule teacher:
     input:
         config=f"{ROOT}/plan/{{problem}}/teacher.json",
-        code=TRAINING + modules("losses/fm.py", "steps/teacher.py"),
+        loss=loss_files,
+        code=TRAINING + modules("steps/teacher.py"),
     output:
         weights=f"{ROOT}/{{problem}}/teacher/weights.safetensors",
         curve=f"{ROOT}/{{problem}}/teacher/curve.csv",
@@ -44,3 +45,53 @@ rule solution:
     shell:
         "python -m ttfm solution --config {input.config} --teacher {input.teacher}"
         " --teacher-record {input.teacher_record} --out {output.arrays} --record {output.record} 2> {log}"
+
+
+rule trajectories:
+    input:
+        config=f"{ROOT}/plan/{{problem}}/trajectories.json",
+        teacher=rules.teacher.output.weights,
+        teacher_record=rules.teacher.output.record,
+        code=BASE + MODEL + DATA + modules("steps/trajectories.py"),
+    output:
+        arrays=f"{ROOT}/{{problem}}/trajectories.npz",
+        record=f"{ROOT}/{{problem}}/trajectories.json",
+    log:
+        f"{ROOT}/logs/{{problem}}/trajectories.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{problem}}/trajectories.tsv"
+    priority: 90
+    threads: 1
+    resources:
+        gpu=1,
+    message:
+        "Store trajectories of {wildcards.problem}'s teacher"
+    shell:
+        "python -m ttfm trajectories --config {input.config} --teacher {input.teacher}"
+        " --teacher-record {input.teacher_record} --out {output.arrays} --record {output.record} 2> {log}"
+
+
+rule timing:
+    input:
+        unpack(timing_trajectories),
+        config=f"{ROOT}/plan/{{problem}}/timing.json",
+        teacher=rules.teacher.output.weights,
+        loss=every_loss_file,
+        code=TRAINING + modules("losses/fm.py", "steps/timing.py"),
+    output:
+        times=f"{ROOT}/{{problem}}/timing.csv",
+        record=f"{ROOT}/{{problem}}/timing.json",
+    log:
+        f"{ROOT}/logs/{{problem}}/timing.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{problem}}/timing.tsv"
+    threads: 1
+    resources:
+        gpu=1,
+    params:
+        trajectories=arguments_of(timing_trajectories),
+    message:
+        "Time a training step of every loss on {wildcards.problem}"
+    shell:
+        "python -m ttfm timing --config {input.config} --teacher {input.teacher} {params.trajectories}"
+        " --out {output.times} --record {output.record} 2> {log}"

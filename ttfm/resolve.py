@@ -1,0 +1,182 @@
+"""From a checked experiment to one JSON per run: everything that decides its result and nothing else, so that an edit
+of the experiment reruns what it changes and only that. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ttfm.experiment import Config, ExperimentError, cannot_be_run, validate
+from ttfm.options import fill
+
+CLASSIFIER_SEED = 0
+"""The classifier measures; it is the same in every experiment, whatever the seeds of its students."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A resolved experiment.
+
+    Attributes:
+        experiment: the content of ``experiment.json``.
+        configs: run configurations by their path below the plan folder.
+        runs: every (problem, student, seed).
+        loss_files: the source files that define a loss, by its name.
+    """
+
+    experiment: Config
+    configs: dict[str, Config] = field(default_factory=dict)
+    runs: list[tuple[str, str, int]] = field(default_factory=list)
+    loss_files: dict[str, list[str]] = field(default_factory=dict)
+
+
+def resolve(config: Config, registry: Config, schema: Config, source: str = "") -> Plan:
+    """Check an experiment and resolve every run.
+
+    Args:
+        config: the experiment as read from YAML.
+        registry: what :func:`ttfm.registry.describe` returned.
+        schema: the experiment's JSON schema.
+        source: the experiment's file, for messages and the report.
+
+    Raises:
+        ExperimentError: naming the file and every fault in it.
+    """
+    try:
+        config = validate(config, registry, schema)
+    except ExperimentError as error:
+        raise ExperimentError(cannot_be_run(source, str(error).splitlines())) from None
+    experiment = {key: config[key] for key in ("name", "title", "description")}
+    experiment |= {"source": source, "config": config, "budgets": config["budgets"], "baseline": _baseline(config)}
+    problems = {name: _Problem(config, registry, name) for name in config["problems"]}
+    experiment["problems"] = {name: problem.card() for name, problem in problems.items()}
+    experiment["students"] = {label: _student_card(student, registry) for label, student in config["students"].items()}
+    plan = Plan(experiment, loss_files={name: loss["files"] for name, loss in registry["losses"].items()})
+    for name, problem in problems.items():
+        plan.configs.update({f"{name}/{path}": content for path, content in problem.configs().items()})
+        plan.runs.extend((name, label, seed) for label in config["students"] for seed in problem.seeds)
+    if any(problem.kind == "images" for problem in problems.values()):
+        plan.configs["lpips-trunk.json"] = {"experiment": config["name"], "assets": config["assets"]}
+    return plan
+
+
+def _baseline(config: Config) -> str:
+    """The student that paired differences refer to: the one asked for, else the first of loss lfmd, else the first."""
+    lagrangian = [label for label, student in config["students"].items() if student["loss"] == "lfmd"]
+    return config["baseline"] or next(iter([*lagrangian, *config["students"]]))
+
+
+def _student_card(student: Config, registry: Config) -> Config:
+    loss = registry["losses"][student["loss"]]
+    card = {key: loss[key] for key in ("title", "family", "source", "learns", "needs_teacher", "offline")}
+    card |= {"loss": student["loss"], "title": student.get("title", loss["title"]), "note": student["note"]}
+    return card | {"start": student["start"]}
+
+
+class _Problem:
+    """One problem of an experiment and the configurations of its runs."""
+
+    def __init__(self, config: Config, registry: Config, name: str):
+        self.config, self.registry, self.name = config, registry, name
+        self.about: Config = config["problems"][name]
+        self.entry: Config = registry["data"][self.about["data"]["name"]]
+        self.kind: str = self.entry["kind"]
+        self.seeds: list[int] = self.about.get("seeds", config["seeds"])
+        schema = registry["networks"][self.about["network"]["name"]]["options"]
+        self.network = {"name": self.about["network"]["name"]} | fill(schema, self.about["network"])
+        self.teacher = fill(registry["training"], self.about["training"] | self.about["teacher"])
+        self.common = {
+            "experiment": config["name"],
+            "problem": name,
+            "device": config["device"],
+            "kind": self.kind,
+            "shape": self.entry["shape"],
+            "closed_form": self.entry["closed_form"],
+            "data": {"name": self.about["data"]["name"]} | fill(self.entry["options"], self.about["data"]),
+        }
+        self.students = {label: self._student(label) for label in config["students"]}
+
+    def card(self) -> Config:
+        """What the report is to know of the problem."""
+        return {
+            "title": self.about["title"],
+            "description": self.about["description"],
+            "kind": self.kind,
+            "shape": self.entry["shape"],
+            "teacher": "closed_form" if self.entry["closed_form"] else "learned",
+            "headline": self.about["evaluation"]["headline"],
+            "seeds": self.seeds,
+            "snapshots": any(student["training"]["snapshots"] for student in self.students.values()),
+            "maps": self.about["evaluation"]["maps"],
+        }
+
+    def _student(self, label: str) -> Config:
+        """Loss, start and training of one student here, without its seed."""
+        student = self.config["students"][label]
+        loss = self.registry["losses"][student["loss"]]
+        override = self.about["students"].get(label, {"options": {}, "training": {}})
+        training = self.about["training"] | student["training"] | override["training"]
+        training = fill(self.registry["training"], training)
+        if not loss["starts_from_teacher"] and not student["start"]:
+            # As many training samples as the teacher saw, in this student's batches.
+            training["iterations"] += -(-self.teacher["iterations"] * self.teacher["batch"] // training["batch"])
+        return {
+            "loss": {
+                "name": student["loss"],
+                "options": fill(loss["options"], student["options"] | override["options"]),
+            },
+            "loss_modules": loss["modules"],
+            "start": student["start"] or ("teacher" if loss["starts_from_teacher"] else "random"),
+            "offline": loss["offline"],
+            "learns": loss["learns"],
+            "training": training,
+        }
+
+    def _teacher_loss(self) -> Config:
+        if self.entry["closed_form"]:
+            return {"name": "velocity_regression", "options": {}}
+        asked = self.about["teacher_loss"]
+        options = {key: value for key, value in asked.items() if key != "name"}
+        return {"name": asked["name"], "options": fill(self.registry["losses"][asked["name"]]["options"], options)}
+
+    def configs(self) -> dict[str, Config]:
+        """Every run's configuration, by its path below the problem's plan folder."""
+        evaluation, network = self.about["evaluation"], {"network": self.network}
+        teacher_loss = self._teacher_loss()
+        modules = self.registry["losses"][teacher_loss["name"]]["modules"]
+        found: dict[str, Config] = {
+            "data.json": {"evaluation": _part(evaluation, "samples", "seed")},
+            "teacher.json": network
+            | {"loss": teacher_loss, "loss_modules": modules, "training": self.teacher}
+            | {"seed": self.about["teacher_seed"]},
+            "solution.json": network | {"evaluation": _part(evaluation, "samples", "seed", "solver", "steps")},
+            "baselines.json": network | self._scored(),
+            "timing.json": network
+            | {"students": {label: _part(s, "loss", "loss_modules", "offline") for label, s in self.students.items()}}
+            | {"batch": self.about["training"].get("batch", self.teacher["batch"]), "lr": self.teacher["lr"]},
+        }
+        if self.kind == "images":
+            found["classifier.json"] = {"seed": CLASSIFIER_SEED}
+        if any(student["offline"] for student in self.students.values()):
+            found["trajectories.json"] = network | {"trajectories": self.about["trajectories"]}
+        for label, student in self.students.items():
+            for seed in self.seeds:
+                run = {"student": label, "seed": seed} | network
+                training = _part(student, "loss", "loss_modules", "start", "training")
+                scored = {"loss": student["loss"]["name"], "learns": student["learns"]} | self._scored()
+                scored["maps"] = evaluation["maps"]
+                if student["training"]["snapshots"]:
+                    scored["headline"] = evaluation["headline"]
+                found[f"{label}/{seed}/student.json"] = run | training
+                found[f"{label}/{seed}/evaluate.json"] = run | scored
+        return {path: self.common | content for path, content in found.items()}
+
+    def _scored(self) -> Config:
+        return {
+            "evaluation": _part(self.about["evaluation"], "samples", "seed", "shown"),
+            "budgets": self.config["budgets"],
+        }
+
+
+def _part(config: Config, *keys: str) -> Config:
+    return {key: config[key] for key in keys}

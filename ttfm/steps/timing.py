@@ -1,0 +1,108 @@
+"""Time a training step of every loss of a problem beside one of flow matching, interleaved in one process."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ttfm.provenance import device_name, now, source
+from ttfm.steps.common import (
+    TIMING_COLUMNS,
+    build_loss,
+    config_argument,
+    load_network,
+    path_argument,
+    pick_device,
+    read_config,
+    record_argument,
+    teacher_field,
+    tensors,
+    write_csv,
+    write_record,
+)
+
+if TYPE_CHECKING:
+    from ttfm.training.trainer import Trainer
+
+ROUNDS = 12
+"""Each round times every loss once, so that a slow moment of the machine meets all of them."""
+STEPS = 3
+"""Training steps per loss and round."""
+WARM = 2
+"""Rounds that are not counted: first calls allocate and choose algorithms."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The step's arguments."""
+    config_argument(parser)
+    path_argument(parser, "teacher", "the teacher's weights (safetensors)")
+    path_argument(parser, "trajectories", "the teacher's stored trajectories (npz), if a loss wants them", False)
+    path_argument(parser, "out", "where to write the times (CSV)")
+    record_argument(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write seconds per step and, as the median over rounds, their ratio to those of ``fm``.
+
+    Every loss trains its own copy of the teacher's network on the same batches. A loss whose steps cannot be timed, a
+    term that is not finite say, gets a row that says why.
+    """
+    started = now()
+    config = read_config(arguments.config)
+    device = pick_device(config["device"])
+    students = {"": {"loss": {"name": "fm", "options": {}}, "loss_modules": [], "offline": False}} | config["students"]
+    runs = {label: _steps(_trainer(config, student, arguments, device)) for label, student in students.items()}
+    seconds: dict[str, list[float]] = {label: [] for label in runs}
+    failed: dict[str, str] = {}
+    for _ in range(WARM + ROUNDS):
+        for label, steps in runs.items():
+            if label in failed:
+                continue
+            try:
+                seconds[label].append(next(steps))
+            except RuntimeError as error:
+                failed[label] = str(error)
+    common = {"experiment": config["experiment"], "problem": config["problem"], "repeats": ROUNDS}
+    common |= {"commit": source()["commit"], "device": device_name(device)}
+    rows = []
+    for label, student in config["students"].items():
+        row = common | {"student": label, "loss": student["loss"]["name"], "status": "ok", "reason": ""}
+        # Without the yardstick there is no ratio either.
+        if reason := failed.get(label) or failed.get(""):
+            rows.append(row | {"status": "failed", "reason": reason})
+            continue
+        own, reference = seconds[label][WARM:], seconds[""][WARM:]
+        ratio = statistics.median(a / b for a, b in zip(own, reference, strict=True))
+        rows.append(row | {"seconds_per_step": round(statistics.median(own), 7), "relative": round(ratio, 4)})
+    write_csv(arguments.out, rows, TIMING_COLUMNS)
+    write_record(arguments.record, config, device, started)
+
+
+def _steps(trainer: Trainer) -> Iterator[float]:
+    """Seconds per training step, measured over ``STEPS`` of them at a time."""
+    steps = trainer.run()
+    while True:
+        before = trainer.seconds
+        for _ in range(STEPS):
+            next(steps)
+        yield (trainer.seconds - before) / STEPS
+
+
+def _trainer(config: dict[str, Any], student: dict[str, Any], arguments: argparse.Namespace, device: str) -> Trainer:
+    from ttfm.registry import build_data
+    from ttfm.training.trainer import Trainer, TrainingOptions
+
+    loss = build_loss(student)
+    stored = tensors(arguments.trajectories) if loss.offline else {}
+    options = TrainingOptions((WARM + ROUNDS) * STEPS + 1, config["batch"], config["lr"], probe_every=0)
+    return Trainer(
+        loss.wrap(load_network(arguments.teacher, config, device)).to(device),
+        loss,
+        build_data(config["data"]),
+        teacher_field(config, load_network(arguments.teacher, config, device)),
+        options,
+        seed=0,
+        trajectories=(stored["times"].to(device), stored["path"].to(device)) if loss.offline else None,
+    )
