@@ -100,7 +100,8 @@ def test_every_run_is_in_the_long_table_with_its_protocol(tiny):
         assert {("ring", student, "0"), ("ring", student, "1"), ("digits", student, "0")} <= found
     assert {("ring", "data", ""), ("ring", "teacher", "0"), ("ring", "teacher_euler", "0")} <= found
     for row in table:
-        assert int(row["N"]) >= 64 if row["metric"].endswith("defect") else row["N"] == "256"
+        on_paths = row["metric"].endswith("defect") or row["metric"] in ("straightness", "jacobian_asymmetry")
+        assert int(row["N"]) >= 64 if on_paths else row["N"] == "256"
         assert row["commit"]
         assert row["device"].startswith("cpu")
         assert row["split"]
@@ -187,6 +188,32 @@ def test_a_diverged_teacher_fails_its_problem_and_the_page_is_built(tmp_path):
     assert all(row["status"] == "failed" and "the teacher failed: non-finite" in row["reason"] for row in failed)
     assert all(row["status"] != "failed" for row in table if row["problem"] == "ring" or row["student"] == "data")
     assert "the teacher failed: non-finite" in (folder / "report/points/index.html").read_text(encoding="utf-8")
+
+
+def test_snapshots_starts_and_maps_reach_their_tables(tmp_path):
+    folder = checkout(tmp_path / "project")
+    config = json.loads(json.dumps(POINTS))
+    config["students"] = {
+        "itvm": {"loss": "itvm", "training": {"snapshots": [5, 10]}},
+        "second": {"loss": "lfmd", "start": "itvm"},
+    }
+    config["problems"]["ring"]["evaluation"]["maps"] = True
+    snakemake(folder, *write(folder, config), "--until", "collect")
+    results = folder / "results" / "points"
+    scored = rows(results / "snapshots.csv")
+    assert {(row["student"], row["iteration"], row["steps"]) for row in scored} == {
+        ("itvm", iteration, steps) for iteration in ("5", "10", "20") for steps in ("1", "2")
+    }
+    assert all(row["metric"] == "endpoint_rmse" and float(row["value"]) > 0 for row in scored)
+    seconds = [float(row["trained_seconds"]) for row in scored if row["steps"] == "1"]
+    assert seconds == sorted(seconds) and seconds[0] > 0
+    maps = rows(results / "maps.csv")
+    assert {row["metric"] for row in maps} == {"semigroup_map", "tangent_map"}
+    assert {row["student"] for row in maps} == {"itvm", "second"}
+    timed = {row["student"]: float(row["relative"]) for row in rows(results / "timing.csv")}
+    assert set(timed) == {"itvm", "second"} and min(timed.values()) > 1
+    record = json.loads((results / "ring" / "second" / "0" / "record.json").read_text())
+    assert record["config"]["start"] == "itvm"
 
 
 def test_a_killed_run_is_healed_by_the_same_command(tmp_path):

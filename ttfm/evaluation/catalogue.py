@@ -1,6 +1,6 @@
 """What every metric is called, what it compares with what, and how it is drawn. Imports nothing heavy.
 
-Every metric here is a discrepancy: lower is better, and zero is the best possible value.
+Every ranked metric here is a discrepancy: lower is better, and zero is the best possible value. The others describe.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class Metric:
         kind: the problems it is for: "points", "images" or "both".
         signed: whether it is an unbiased estimate, which chance can push below zero where the truth is near zero.
             A logarithmic axis suits every metric, but that of a signed one needs a linear part around zero.
+        ranked: whether less is better; False for a description of the flow.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Metric:
     depends_on_steps: bool
     kind: Literal["points", "images", "both"]
     signed: bool = False
+    ranked: bool = True
 
 
 _ALL = (
@@ -129,6 +131,37 @@ _ALL = (
         "data units per unit time",
         depends_on_steps=False,
         kind="both",
+    ),
+    Metric(
+        "straightness",
+        "Curvature of the paths",
+        "Mean squared deviation of the velocity along a path from that of the straight line between its ends, averaged "
+        "over time: zero for straight lines at constant speed. Of the teacher's fine ODE, and of the path that a "
+        "student's map draws from the same noise.",
+        "squared data units",
+        depends_on_steps=False,
+        kind="both",
+        ranked=False,
+    ),
+    Metric(
+        "transport_cost",
+        "Transport cost",
+        "Root mean square distance from the noise to the sample, at the smallest number of steps.",
+        "data units",
+        depends_on_steps=False,
+        kind="both",
+        ranked=False,
+    ),
+    Metric(
+        "jacobian_asymmetry",
+        "Asymmetry of the velocity's Jacobian",
+        "How far the velocity (a student's over an empty interval) is from the gradient of a potential, at states on "
+        "the teacher's trajectories: 0 for a gradient, as the exact velocity of a Gaussian path is, 1 for a pure "
+        "rotation.",
+        "",
+        depends_on_steps=False,
+        kind="both",
+        ranked=False,
     ),
 )
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ttfm.reporting.labels import REFERENCES, metric_order
+from ttfm.reporting.labels import REFERENCES, metric_label, metric_order
 
 COLUMNS = [
     *("problem", "metric", "student", "steps", "mean", "ci", "n", "failed", "skipped"),
@@ -69,7 +69,8 @@ def _mark_best(summary: pd.DataFrame) -> None:
     best: list[Any] = []
     ties: list[Any] = []
     trained = summary[~summary["student"].isin(REFERENCES) & (summary["n"] > 0)]
-    for _, group in trained.groupby(["problem", "metric", "steps"], dropna=False, sort=False):
+    ranked = trained[trained["metric"].map(lambda name: metric_label(name).ranked)]
+    for _, group in ranked.groupby(["problem", "metric", "steps"], dropna=False, sort=False):
         # Numbers scored by different protocols (another N, split or network) have no best among them.
         if len(group[_PROTOCOL].drop_duplicates()) > 1:
             continue

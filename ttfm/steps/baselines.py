@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write the reference rows of a problem and the samples of the teacher's Euler steps."""
     from ttfm.evaluation import scoring
+    from ttfm.evaluation.catalogue import METRICS
 
     started = now()
     config = read_config(arguments.config)
@@ -50,10 +51,12 @@ def run(arguments: argparse.Namespace) -> None:
     arrays: dict[str, Any] = {}
     if reason:
         sampled = [row["metric"] for row in floor]
-        fine = failed_rows(config, sampled, [None], reason)
+        described = [name for name, metric in METRICS.items() if not metric.ranked]
+        fine = failed_rows(config, [*sampled, *described], [None], reason)
         euler = failed_rows(config, sampled, config["budgets"], reason)
     else:
         fine = [*scorer.distribution(solution["x1"]), *scorer.pairs(solution["x1"])]
+        fine += _descriptions(config, arguments, device, solution)
         euler = list(_euler(config, arguments, device, scorer, solution["x0"], arrays))
     rows: list[dict[str, Any]] = [{"student": "data"} | row for row in floor]
     rows += [{"student": "teacher", "seed": 0} | row for row in fine]
@@ -61,6 +64,22 @@ def run(arguments: argparse.Namespace) -> None:
     write_arrays(arguments.samples, arrays)
     write_metrics(arguments.metrics, config, rows, device)
     write_record(arguments.record, config, device, started)
+
+
+def _descriptions(
+    config: dict[str, Any], arguments: argparse.Namespace, device: str, solution: dict[str, Tensor]
+) -> Iterator[dict[str, Any]]:
+    """What the teacher's flow is like."""
+    from ttfm.evaluation import diagnostics, scoring
+
+    field = teacher_field(config, load_network(arguments.teacher, config, device))
+    times, paths = solution["times"].to(device), solution["paths"].to(device)
+    yield {"N": len(solution["x0"]), "split": "-", "extractor": "-"} | scoring.measured(
+        "transport_cost", diagnostics.transport_cost, solution["x0"], solution["x1"]
+    )
+    whole = {"N": paths.shape[1], "split": "-", "extractor": "-"}
+    yield whole | scoring.measured("straightness", diagnostics.straightness, times, paths)
+    yield whole | scoring.measured("jacobian_asymmetry", diagnostics.jacobian_asymmetry, field, times, paths)
 
 
 def _euler(

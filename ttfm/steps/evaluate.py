@@ -131,6 +131,8 @@ class _Evaluation:
         """Every metric of the trained student; the samples to show go into ``arrays``."""
         import torch
 
+        from ttfm.evaluation import diagnostics, scoring
+
         for budget in self.config["budgets"]:
             path, off_path = self.sample(self.model, budget)
             samples = path[-1].cpu()
@@ -140,7 +142,32 @@ class _Evaluation:
             paired = self.scorer.pairs(None if off_path else samples, off_path)
             for row in (*self.scorer.distribution(samples), *paired):
                 yield row | {"steps": budget}
+            if budget == self.config["budgets"][0]:
+                cost = scoring.measured("transport_cost", diagnostics.transport_cost, self.x0.cpu(), samples)
+                yield {"N": len(samples), "split": "-", "extractor": "-"} | cost
         yield from self._defects()
+        yield from self._descriptions()
+
+    def _descriptions(self) -> Iterator[Row]:
+        """What the student's flow is like."""
+        from ttfm.evaluation import diagnostics, scoring
+        from ttfm.flow.fields import LearnedField
+        from ttfm.flow.flow_map import FlowMap
+
+        whole = {"N": self.paths.shape[1], "split": "-", "extractor": "-"}
+        if self.config["learns"] == "to_data":
+            for name in ("straightness", "jacobian_asymmetry"):
+                yield whole | {"metric": name, "status": "skipped", "reason": scoring.NOT_ANY_TO_ANY}
+            return
+        field = LearnedField(self.model)
+        if self.config["learns"] == "any_to_any":
+            path = diagnostics.map_path(FlowMap(self.model), self.paths[0], self.times)
+        else:
+            path = diagnostics.velocity_path(field, self.paths[0], self.times)
+        yield whole | scoring.measured("straightness", diagnostics.straightness, self.times, path)
+        yield whole | scoring.measured(
+            "jacobian_asymmetry", diagnostics.jacobian_asymmetry, field, self.times, self.paths
+        )
 
     def _defects(self) -> Iterator[Row]:
         from ttfm.evaluation import scoring
