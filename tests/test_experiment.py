@@ -33,7 +33,7 @@ def put(config, path, value):
 
 
 BAD = [
-    ("students/itvm/loss", "itmv", "students.itvm.loss: 'itmv' is unknown; one of 'cd'"),
+    ("students/itvm/loss", "itmv", "students.itvm.loss: 'itmv' is unknown; one of '"),
     ("students/itvm/options", {"mu": 1.5}, "students.itvm.options.mu: 1.5 is not allowed; it must be less than 1"),
     ("students/itvm/options", {"muu": 0.5}, "unknown key ('muu' was unexpected); known keys: terminal_target"),
     ("students/itvm/options", {"mu": "fast"}, "students.itvm.options.mu: 'fast' has the wrong type"),
