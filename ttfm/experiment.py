@@ -156,6 +156,7 @@ def validate(config: Config, registry: Config, schema: Config) -> Config:
             faults.append(f"{where}.network.name: {network['name']!r} is for {fits}, and {data['name']!r} is not")
         if not unknown:
             faults += _check_evaluation(problem["evaluation"], registry["data"][data["name"]], f"{where}.evaluation")
+            faults += _check_source(problem, registry, f"{where}.source")
             faults += _check_teacher_loss(problem, registry, f"{where}.teacher_loss")
     if faults:
         raise ExperimentError("\n".join(faults))
@@ -173,6 +174,17 @@ def _check_start(students: Config, label: str) -> list[str]:
             return [f"{where}: {start!r} starts from {chain[-1]!r} in turn; one of them must start from the teacher"]
         chain.append(start)
     return []
+
+
+def _check_source(problem: Config, registry: Config, where: str) -> list[str]:
+    source = problem["source"]
+    unknown = _check_name(source["name"], registry["sources"], f"{where}.name")
+    if unknown:
+        return unknown
+    faults = _faults(registry["sources"][source["name"]]["options"], _options_of(source), where)
+    if registry["data"][problem["data"]["name"]]["closed_form"] and source["name"] != "gaussian":
+        faults.append(f"{where}.name: the velocity of {problem['data']['name']!r} is known for a Gaussian source only")
+    return faults
 
 
 def _check_teacher_loss(problem: Config, registry: Config, where: str) -> list[str]:

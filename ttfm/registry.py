@@ -15,6 +15,7 @@ from torch import nn
 
 from ttfm.data.densities import Checkerboard, Moons, Ring, Spirals
 from ttfm.data.digits import Digits
+from ttfm.data.sources import SOURCES, Source
 from ttfm.losses import LOSSES, Loss, load_modules
 from ttfm.networks.mlp import MLP
 from ttfm.networks.unet import UNet
@@ -69,6 +70,7 @@ def describe(loss_modules: tuple[str, ...] = ()) -> dict[str, Any]:
             }
             for name, data in DATA.items()
         },
+        "sources": {name: {"options": schema_of(source, skip=("data",))} for name, source in SOURCES.items()},
         "training": schema_of(TrainingOptions),
     }
 
@@ -133,3 +135,8 @@ def build_network(config: dict[str, Any], shape: tuple[int, ...]) -> nn.Module:
 def build_data(config: dict[str, Any]) -> Any:
     """The data set of a resolved ``{"name": ..., options}`` entry."""
     return DATA[config["name"]](**{key: value for key, value in config.items() if key != "name"})
+
+
+def build_source(config: dict[str, Any], data: Any) -> Source:
+    """The source distribution of a resolved ``{"name": ..., options}`` entry."""
+    return SOURCES[config["name"]](data, **{key: value for key, value in config.items() if key != "name"})

@@ -92,6 +92,8 @@ class _Problem:
             "kind": self.kind,
             "shape": self.entry["shape"],
             "closed_form": self.entry["closed_form"],
+            "source": {"name": self.about["source"]["name"]}
+            | fill(registry["sources"][self.about["source"]["name"]]["options"], self.about["source"]),
             "data": {"name": self.about["data"]["name"]} | fill(self.entry["options"], self.about["data"]),
         }
         self.students = {label: self._student(label) for label in config["students"]}

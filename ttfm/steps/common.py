@@ -137,6 +137,25 @@ def teacher_field(config: dict[str, Any], network: nn.Module) -> Field:
     return LearnedField(network.eval().requires_grad_(False))
 
 
+def source_noise(config: dict[str, Any], seed: int, count: int, stream: str, first: int = 0) -> torch.Tensor:
+    """States at t = 0 for sample indices 0 .. count-1, shape ``(count, *shape)``: a function of the index alone.
+
+    Args:
+        config: a resolved config; its source and data count.
+        seed: seed of the noise.
+        count: number of samples.
+        stream: name of the stream.
+        first: which of several independent states per sample.
+    """
+    from ttfm.registry import build_data, build_source
+    from ttfm.seeds import indexed_noise
+
+    # Draws that a source may need beside the first keep clear of those of the other states.
+    apart = 1000
+    draw = lambda j: indexed_noise(seed, count, tuple(config["shape"]), stream, first + apart * j)  # noqa: E731
+    return build_source(config["source"], build_data(config["data"])).sample(draw)
+
+
 def tensors(path: Path) -> dict[str, torch.Tensor]:
     """All arrays of an ``.npz`` as tensors."""
     import torch

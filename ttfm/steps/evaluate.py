@@ -21,6 +21,7 @@ from ttfm.steps.common import (
     path_argument,
     pick_device,
     read_config,
+    source_noise,
     teacher_field,
     tensors,
     write_csv,
@@ -116,13 +117,12 @@ class _Evaluation:
         from ttfm.evaluation import sampling, scoring
         from ttfm.flow.fields import LearnedField
         from ttfm.flow.flow_map import FlowMap
-        from ttfm.seeds import indexed_noise
 
-        seed, shape = self.config["evaluation"]["seed"], tuple(self.config["shape"])
+        seed, count = self.config["evaluation"]["seed"], len(self.x0)
         if self.config["learns"] == "any_to_any":
             return sampling.any_to_any_path(FlowMap(model), self.x0, budget), ""
         if self.config["learns"] == "to_data":
-            renoise = lambda i: indexed_noise(seed, len(self.x0), shape, "renoise", i).to(self.device)  # noqa: E731
+            renoise = lambda i: source_noise(self.config, seed, count, "renoise", i).to(self.device)  # noqa: E731
             samples = sampling.consistency_sample(FlowMap(model), self.x0, budget, renoise)
             return [self.x0, samples], scoring.OFF_PATH if budget > 1 else ""
         return [self.x0, sampling.velocity_sample(LearnedField(model), self.x0, budget)], ""

@@ -16,6 +16,7 @@ from ttfm.steps.common import (
     pick_device,
     read_config,
     record_argument,
+    source_noise,
     teacher_field,
     write_record,
 )
@@ -58,11 +59,10 @@ def _solve(config: dict[str, Any], teacher: Path, device: str) -> tuple[dict[str
     import torch
 
     from ttfm.flow.solvers import trajectory
-    from ttfm.seeds import indexed_noise
 
     evaluation = config["evaluation"]
     field = teacher_field(config, load_network(teacher, config, device))
-    x0 = indexed_noise(evaluation["seed"], evaluation["samples"], tuple(config["shape"]))
+    x0 = source_noise(config, evaluation["seed"], evaluation["samples"], "evaluation-noise")
     state = x0.to(device, torch.float64 if config["closed_form"] else torch.float32)
     steps = evaluation["steps"]
     kept = np.unique(np.linspace(0, steps, KEPT_TIMES).round().astype(int))

@@ -82,7 +82,7 @@ def _train(config: dict[str, Any], device: str, started: str, arguments: argpars
 
     from ttfm.evaluation.distances import endpoint_rmse, l2
     from ttfm.flow.flow_map import FlowMap
-    from ttfm.registry import build_data
+    from ttfm.registry import build_data, build_source
     from ttfm.training.trainer import Trainer, TrainingOptions
 
     loss = build_loss(config)
@@ -103,15 +103,17 @@ def _train(config: dict[str, Any], device: str, started: str, arguments: argpars
             raise ValueError(f"loss {loss.name!r} trains on the teacher's stored trajectories; give --trajectories")
         stored = tensors(arguments.trajectories)
         trajectories = (stored["times"].to(device), stored["path"].to(device))
+    data = build_data(config["data"])
     trainer = Trainer(
         loss.wrap(_initial_network(config, arguments, device)).to(device),
         loss,
-        build_data(config["data"]),
+        data,
         teacher_field(config, load_network(arguments.teacher, config, device)),
         TrainingOptions(**config["training"]),
         config["seed"],
         stream="batch",
         probe=map_error,
         trajectories=trajectories,
+        source=build_source(config["source"], data),
     )
     run_training(trainer, config, device, started, arguments)

@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Train and write weights, curve and record."""
     import torch
 
-    from ttfm.registry import build_data, build_network
+    from ttfm.registry import build_data, build_network, build_source
     from ttfm.seeds import generator
     from ttfm.training.trainer import Trainer, TrainingOptions
 
@@ -36,5 +36,6 @@ def run(arguments: argparse.Namespace) -> None:
         TrainingOptions(**config["training"]),
         config["seed"],
         stream="teacher-batch",
+        source=build_source(config["source"], data),
     )
     run_training(trainer, config, device, started, arguments)

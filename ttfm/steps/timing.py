@@ -91,18 +91,20 @@ def _steps(trainer: Trainer) -> Iterator[float]:
 
 
 def _trainer(config: dict[str, Any], student: dict[str, Any], arguments: argparse.Namespace, device: str) -> Trainer:
-    from ttfm.registry import build_data
+    from ttfm.registry import build_data, build_source
     from ttfm.training.trainer import Trainer, TrainingOptions
 
     loss = build_loss(student)
     stored = tensors(arguments.trajectories) if loss.offline else {}
     options = TrainingOptions((WARM + ROUNDS) * STEPS + 1, config["batch"], config["lr"], probe_every=0)
+    data = build_data(config["data"])
     return Trainer(
         loss.wrap(load_network(arguments.teacher, config, device)).to(device),
         loss,
-        build_data(config["data"]),
+        data,
         teacher_field(config, load_network(arguments.teacher, config, device)),
         options,
         seed=0,
         trajectories=(stored["times"].to(device), stored["path"].to(device)) if loss.offline else None,
+        source=build_source(config["source"], data),
     )

@@ -14,6 +14,7 @@ from ttfm.steps.common import (
     pick_device,
     read_config,
     record_argument,
+    source_noise,
     teacher_field,
     write_record,
 )
@@ -40,7 +41,6 @@ def run(arguments: argparse.Namespace) -> None:
     import torch
 
     from ttfm.flow.solvers import trajectory
-    from ttfm.seeds import indexed_noise
 
     started = now()
     config = read_config(arguments.config)
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
     times, path = (kept / asked["steps"]).astype(np.float32), []
     if not reason:
         field = teacher_field(config, load_network(arguments.teacher, config, device))
-        noise = indexed_noise(asked["seed"], asked["count"], tuple(config["shape"]), "trajectory-noise")
+        noise = source_noise(config, asked["seed"], asked["count"], "trajectory-noise")
         with torch.no_grad():
             for x0 in noise.to(device).split(BATCH):
                 states = enumerate(trajectory(field, x0, asked["solver"], asked["steps"]))

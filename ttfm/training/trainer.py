@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from ttfm.data.sources import Gaussian, Source
 from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.solvers import Field
 from ttfm.losses.base import Batch, Loss
@@ -85,6 +86,7 @@ class Trainer:
         probe: measures the map error of the evaluation EMA, called every ``options.probe_every`` steps.
         trajectories: times ``(M,)`` and states ``(M, N, *shape)`` of the teacher's stored trajectories, for losses that
             train on them.
+        source: the distribution of noise.
     """
 
     network: nn.Module
@@ -96,6 +98,7 @@ class Trainer:
     stream: str = "batch"
     probe: Callable[[nn.Module], float] | None = None
     trajectories: tuple[Tensor, Tensor] | None = None
+    source: Source = field(default_factory=Gaussian)
     seconds: float = 0.0
     calls: dict[str, float] = field(default_factory=dict)
     terms: list[str] = field(default_factory=list)
@@ -129,7 +132,7 @@ class Trainer:
         """
         source = generator(self.seed, self.stream, step, device)
         x1 = self.data.sample(self.options.batch, source).to(device)
-        x0 = torch.randn(x1.shape, generator=source, device=device)
+        x0 = self.source.sample(lambda _: torch.randn(x1.shape, generator=source, device=device))
         s, t = torch.rand(2, len(x1), generator=source, device=device).sort(dim=0).values
         progress = step / self.options.iterations
         if not (self.loss.offline and self.trajectories):
