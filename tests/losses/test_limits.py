@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import itertools
 
 import pytest
 import torch
@@ -75,7 +76,7 @@ def test_alphaflows_gradient_tends_to_meanflows(student):
         loss = LOSSES["alphaflow"](schedule="constant", alpha=alpha, power=0.0, diagonal=0.25)
         errors.append(distance(of_loss(loss, student, student, None)[1], expected))
     assert errors[-1] < 1e-3
-    assert all(9 < before / after < 11 for before, after in zip(errors, errors[1:], strict=False))
+    assert all(9 < before / after < 11 for before, after in itertools.pairwise(errors))
 
 
 def test_alphaflow_at_one_regresses_on_the_conditional_velocity(student):
@@ -113,7 +114,7 @@ def test_discrete_ayf_lmd_tends_to_a_semigradient_of_lfmd(student, teacher):
         grads.append(distance(grad, expected_grad))
     for errors in (values, grads):
         assert errors[-1] < 5e-3
-        assert all(8 < before / after < 12 for before, after in zip(errors, errors[1:], strict=False))
+        assert all(8 < before / after < 12 for before, after in itertools.pairwise(errors))
 
 
 def test_plain_ayf_emd_is_emd_and_meanflow_distillation(student, teacher):

@@ -67,7 +67,7 @@ class AlignYourFlow(Loss):
 @register
 @dataclass(frozen=True)
 class AYFEMD(AlignYourFlow):
-    r"""AYF-EMD, the Eulerian loss of Align Your Flow (Sabour et al., arXiv 2506.14603, algorithm 1).
+    r"""AYF-EMD, the Eulerian loss of Align Your Flow (Sabour et al., arXiv 2506.14603).
 
     .. math:: u_\theta(s,t,x_s) \to \mathrm{sg}[u + g / (\|g\| + c)], \quad
               g = v_s(x_s) - u + a (t-s)(\partial_s u + \nabla_x u \, v_s(x_s))
@@ -80,15 +80,15 @@ class AYFEMD(AlignYourFlow):
     Attributes:
         normalise: whether the tangent is normalised; if not, it is g itself.
         constant: c (source: 0.1).
-        warmup: fraction of the training over which a grows linearly from 0. The source's warm-up is sCM's (arXiv
-            2410.11081), which takes 10,000 iterations; the fraction is ttfm's choice.
+        warmup: fraction of the training over which a grows linearly from 0 (ttfm's choice; sCM, arXiv 2410.11081, where
+            the warm-up comes from: 10,000 iterations).
         limit: what a stops growing at (source: 0.99).
     """
 
     name = "ayf_emd"
     title = "AYF-EMD"
     family = "Eulerian"
-    source = "arXiv 2506.14603, algorithm 1, without guidance"
+    source = "arXiv 2506.14603, without guidance"
     variants = (
         Variant(PLAIN),
         Variant({"limit": 1.0, "warmup": 0.0}),

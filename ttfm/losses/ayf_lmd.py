@@ -30,7 +30,7 @@ class AYFLMD(AlignYourFlow):
     whose limit for a = 1 is minus LFMD's residual: the loss is a semi-gradient of LFMD, without derivatives of the
     network. The source puts noise at t = 1: its interval from t down to s is ours from 1-t up to 1-s, its F is -u. It
     normalises the tangent and warms up the derivative of the Eulerian loss; that both are done here in the same way is
-    ttfm's reconstruction. Cost: V+2F, and F+B. The source finds it good in two dimensions but too smooth on
+    ttfm's reconstruction. Cost: V+2F, and F+B. The source prefers its Eulerian loss on
     images. A difference over e loses digits in single precision, and a step of e leaves a bias of its order.
 
     Attributes:

@@ -18,7 +18,7 @@ from ttfm.options import Count, Decay, NonNegative
 @register
 @dataclass(frozen=True)
 class CTM(Loss):
-    r"""Consistency trajectory models (Kim et al., arXiv 2310.02279, eq. 5-6 and 11), without the GAN.
+    r"""Consistency trajectory models (Kim et al., arXiv 2310.02279), without the GAN.
 
     .. math:: \| \phi^-_{t \to 1}(\phi_\theta(s \to t)(x_s)) -
               \phi^-_{t \to 1}(\phi^-_{r \to t}(\hat x_r)) \|^2 + \lambda \| u_\theta(s',s',x_{s'}) - (x_1 - x_0) \|^2
@@ -26,10 +26,10 @@ class CTM(Loss):
     with :math:`\hat x_r` the teacher's state at r in [s, t] by Heun steps from x_s: "soft" consistency, from local
     (r near s) to global (r = t), compared at the data end after a jump of the EMA with frozen weights that the
     gradient flows through. The source puts noise at t = 1 and parametrises the denoised state; its t, u, s are s, r, t
-    here. ttfm's own: r uniform, a fixed number of equal Heun steps in place of up to 17 on a grid of noise levels, the
-    squared error in place of LPIPS, velocities in place of denoised states and a fixed lambda in the second term. The
-    source relies on the adversarial term for its results. Cost: 2V per Heun step, 3F, and for the gradient 3F+2B (the
-    backward pass through the last jump reaches no weights).
+    here. ttfm's own: a fixed number of equal Heun steps in place of up to 17 on a grid of noise levels, uniform times,
+    the squared error in place of LPIPS, velocities in place of denoised states and a fixed lambda in the second term.
+    The source's results rely on the adversarial term. Cost: 2V per Heun step, 2F, and F+B three times: the jump, the
+    last jump, whose weights need no gradient, and the second term.
 
     Attributes:
         heun_steps: Heun steps of the teacher from s to r.
