@@ -26,6 +26,8 @@ SWITCHES = {
     ],
     "lfmd": [{"gradient": "stop"}, {"gradient": "full"}],
     "cd": [{"mu": 0.0}, {"mu": 0.9}],
+    # Its schedule begins where it asks no target and ends where it takes a derivative.
+    "alphaflow": [{"schedule": "constant", "alpha": 0.5}, {"schedule": "constant", "alpha": 0.0}],
 }
 CASES = [(name, options) for name in LOSSES for options in SWITCHES.get(name, [{}])]
 

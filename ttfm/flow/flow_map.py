@@ -40,6 +40,22 @@ class FlowMap(nn.Module):
         """The diagonal u(t, t, x): the model's instantaneous velocity, shape ``(B, *shape)``."""
         return self.average_velocity(t, t, x)
 
+    def with_features(self, s: Tensor, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The pair u(s, t, x) and the hidden features on the way to it, ``(B, *features)``.
+
+        Raises:
+            TypeError: if the network does not declare, as ``features``, which of its modules puts them out.
+        """
+        module = getattr(self.network, "features", None)
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"{type(self.network).__name__} declares no hidden features")
+        seen: list[Tensor] = []
+        handle = module.register_forward_hook(lambda module, inputs, output: seen.append(output))
+        try:
+            return self.average_velocity(s, t, x), seen[-1]
+        finally:
+            handle.remove()
+
     def lagrangian(self, s: Tensor, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         r"""The pair u, :math:`\partial_t u` at (s, t, x): forward-mode tangent (0, 1, 0) for (s, t, x)."""
         return self._jvp(s, t, x, torch.zeros_like(s), torch.ones_like(t), torch.zeros_like(x))

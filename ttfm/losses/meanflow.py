@@ -11,6 +11,7 @@ from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.interpolant import conditional_velocity, expand
 from ttfm.flow.solvers import Field
 from ttfm.losses.base import Batch, Loss, register, squared_norm
+from ttfm.losses.dispersive import dispersion
 from ttfm.options import Fraction, NonNegative, Positive
 
 
@@ -28,11 +29,17 @@ class MeanFlow(Loss):
         diagonal: fraction of the batch on s = t, where the loss is flow matching (the source's CIFAR-10 setting: 25 %).
         power: p of the adaptive weight (the source's CIFAR-10 setting: 0.75).
         epsilon: epsilon of the adaptive weight (source: 1e-3).
+        dispersive: weight of a term that drives the network's hidden features apart (arXiv 2506.09027), as MeanFlow
+            policies for robots use it: MP1 (arXiv 2507.10543) and DM1 (arXiv 2510.07865); 0 leaves it out. Which
+            features they are is the network's choice; the policies' own weights and layers are not reproduced.
+        temperature: tau of the dispersive term (arXiv 2506.09027: 0.5).
     """
 
     diagonal: Fraction = 0.25
     power: NonNegative = 0.75
     epsilon: Positive = 1e-3
+    dispersive: NonNegative = 0.0
+    temperature: Positive = 0.5
 
     name = "meanflow"
     title = "MeanFlow"
@@ -46,19 +53,30 @@ class MeanFlow(Loss):
         """True: the network's derivative is in the loss."""
         return True
 
+    @property
+    def weights(self) -> dict[str, float]:
+        """The dispersive term's weight is the option ``dispersive``."""
+        return {"dispersive": self.dispersive}
+
     def _velocity(self, batch: Batch, x: Tensor, teacher: Field | None) -> Tensor:
         return conditional_velocity(batch.x0, batch.x1)
 
     def terms(self, batch: Batch, student: FlowMap, target: FlowMap | None, teacher: Field | None) -> dict[str, Tensor]:
-        """One term, ``eulerian``."""
+        """Terms ``eulerian`` and, if its weight is not 0, ``dispersive``."""
         t = torch.where(batch.uniform() < self.diagonal, batch.s, batch.t)
         x = batch.at(batch.s)
         with torch.no_grad():
             velocity = self._velocity(batch, x, teacher)
             _, total_derivative = student.eulerian(batch.s, t, x, velocity)
             goal = velocity + expand(t - batch.s, x) * total_derivative
-        error = squared_norm(student.average_velocity(batch.s, t, x) - goal)
-        return {"eulerian": error / (error.detach() + self.epsilon) ** self.power}
+        if not self.dispersive:
+            return {"eulerian": self._weighted(student.average_velocity(batch.s, t, x) - goal)}
+        u, features = student.with_features(batch.s, t, x)
+        return {"eulerian": self._weighted(u - goal), "dispersive": dispersion(features, self.temperature)}
+
+    def _weighted(self, residual: Tensor) -> Tensor:
+        error = squared_norm(residual)
+        return error / (error.detach() + self.epsilon) ** self.power
 
 
 @register

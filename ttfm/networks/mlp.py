@@ -28,6 +28,11 @@ class MLP(nn.Module):
         self.hidden = nn.ModuleList(Linear(width, width) for _ in range(depth - 1))
         self.last = Linear(width, dimension)
 
+    @property
+    def features(self) -> nn.Module:
+        """The module that puts out the hidden features: the last hidden layer before its activation."""
+        return self.hidden[-1] if self.hidden else self.first
+
     def forward(self, s: Tensor, t: Tensor, x: Tensor) -> Tensor:
         """Average velocities ``(B, D)`` for times ``(B,)`` and states ``(B, D)``."""
         h = nn.functional.silu(self.first(x) + self.time(s, t))

@@ -101,6 +101,11 @@ class UNet(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
+    @property
+    def features(self) -> nn.Module:
+        """The module that puts out the hidden features: the block at the coarsest resolution."""
+        return self.middle
+
     def forward(self, s: Tensor, t: Tensor, x: Tensor) -> Tensor:
         """Average velocities ``(B, C, H, W)`` for times ``(B,)`` and images ``(B, C, H, W)``."""
         embedding = self.embed(self.times(s, t))

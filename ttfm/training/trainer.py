@@ -210,7 +210,7 @@ class Trainer:
         models = [self.student] + ([self.target] if self.target is not None else [])
         forward = sum(model.calls["forward"] for model in models) / batch
         jvp = sum(model.calls["jvp"] for model in models) / batch
-        backward = self.student.calls["differentiated"] / batch
+        backward = sum(model.calls["differentiated"] for model in models) / batch
         return {"forward": forward, "backward": backward, "jvp": jvp, "teacher": self._teacher_calls / batch}
 
 

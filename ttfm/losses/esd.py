@@ -1,0 +1,55 @@
+"""Eulerian self-distillation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ttfm.flow.flow_map import FlowMap
+from ttfm.losses.base import Batch, Variant, register
+from ttfm.losses.emd import Gradient, eulerian_residual
+from ttfm.losses.self_distillation import SelfDistillation
+
+
+@register
+@dataclass(frozen=True)
+class ESD(SelfDistillation):
+    r"""Eulerian self-distillation (Boffi et al., arXiv 2505.18825, eq. 14, with the stop-gradients of eq. 94).
+
+    .. math:: E \| u_\theta(t,t,x_t) - (x_1 - x_0) \|^2 +
+              E \| \partial_s \phi_{s,x_s}(t) + \nabla_x \phi_{s,x_s}(t) \, \mathrm{sg}[u_\theta(s,s,x_s)] \|^2
+
+    EMD with the student's own diagonal in place of the teacher. The source's convention is ttfm's, its v is u here. The
+    source also learns a weight of each (s, t), left out here. Cost: F+B on the diagonal's part of the batch, and on the
+    rest F and J+JB ("time"), JB ("full") or J+F+B ("semigradient"). The source could not train it on images: gradients
+    through the derivatives grow until the training diverges.
+
+    Attributes:
+        diagonal: fraction of the batch on the diagonal (source: 0.75).
+        mu: EMA decay of the network whose diagonal is the velocity (source: 0, a stop-gradient copy).
+        gradient: as in ``emd``; the source recommends "time".
+    """
+
+    gradient: Gradient = "time"
+
+    name = "esd"
+    title = "ESD"
+    family = "Eulerian"
+    source = "arXiv 2505.18825, eq. 14 and 94, without its learned weight"
+    variants = tuple(Variant({"gradient": gradient}) for gradient in ("time", "full", "semigradient"))
+
+    @property
+    def uses_jvp(self) -> bool:
+        """True: the network's derivative is in the loss."""
+        return True
+
+    def _evaluate(
+        self, time: Tensor, state: Tensor, off: Batch, student: FlowMap, target: FlowMap
+    ) -> tuple[Tensor, Tensor]:
+        x = off.at(off.s)
+        with torch.no_grad():
+            velocity = target.velocity(off.s, x)
+        residual = eulerian_residual(student, off.s, off.t, x, velocity, self.gradient)
+        return student.velocity(time, state), residual

@@ -1,0 +1,61 @@
+"""Progressive flow map matching."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from ttfm.flow.flow_map import FlowMap
+from ttfm.flow.solvers import Field
+from ttfm.losses.base import Batch, Loss, Variant, register, squared_norm
+from ttfm.losses.self_distillation import semigroup_average
+from ttfm.options import Range
+
+
+@register
+@dataclass(frozen=True)
+class PFMM(Loss):
+    r"""Progressive flow map matching (Boffi et al., arXiv 2406.07507; arXiv 2505.18825, eq. 30-31).
+
+    .. math:: \phi_\theta(s \to t) \to \check\phi(r \to t) \circ \check\phi(s \to r) \text{ at } x_s, \quad
+              r = (s+t)/2, \; t - s \le \tau
+
+    where :math:`\check\phi` is the map at the end of the previous stage, frozen, which was trained for half the range.
+    The stages are equal parts of the training. In the first, with the smallest tau, the map is one Euler step of the
+    teacher, u = v_s(x_s); every stage doubles tau, and the last has tau = 1. The residual is that of u, without the
+    factor t - s, as the source does for its self-distilled form. The source's convention is ttfm's; the number and the
+    lengths of the stages, the midpoint and the clamped end time min(t, s + tau) are ttfm's choice. Cost: V+F+B in the
+    first stage, then 2F+F+B. An error of one stage is passed on to, and added to in, all later ones.
+
+    Attributes:
+        doublings: number of stages after the first; the first has tau = 2^-doublings.
+    """
+
+    doublings: Annotated[int, Range(0, 20)] = 6
+
+    name = "pfmm"
+    title = "PFMM"
+    family = "semigroup"
+    source = "arXiv 2406.07507; arXiv 2505.18825, eq. 30-31; the stages are ttfm's"
+    learns = "any_to_any"
+    needs_teacher = True
+    variants = (Variant(residual=5e-4, mixture=5e-3), *(Variant(progress=progress) for progress in (0.5, 0.9)))
+
+    @property
+    def stages(self) -> int:
+        """One more than the option ``doublings``."""
+        return self.doublings + 1
+
+    def terms(self, batch: Batch, student: FlowMap, target: FlowMap | None, teacher: Field | None) -> dict[str, Tensor]:
+        """One term, ``semigroup``."""
+        assert teacher is not None and target is not None
+        # The summand keeps rounding from placing a stage's first step into the stage before it.
+        stage = int(batch.progress * self.stages + 1e-9)
+        s, x = batch.s, batch.at(batch.s)
+        t = torch.minimum(batch.t, s + 2.0 ** (stage - self.doublings))
+        with torch.no_grad():
+            goal = semigroup_average(target, s, t, x, torch.full_like(s, 0.5)) if stage else teacher(s, x)
+        return {"semigroup": squared_norm(student.average_velocity(s, t, x) - goal)}
