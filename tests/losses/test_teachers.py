@@ -81,7 +81,7 @@ def test_each_segment_sees_its_own_times_only():
 
 def test_segments_start_alike_and_part_in_training():
     net = MLP((2,), 8, 2)
-    model = LOSSES["blockwise"](segments=3).wrap(net)
+    model = LOSSES["blockwise"](segments=3).wrap(net, (2,))
     s, x = torch.rand(50), torch.randn(50, 2)
     assert torch.allclose(model(s, s, x), net(s, s, x))
     model(s.clamp(max=0.3), s, x).square().sum().backward()

@@ -16,7 +16,13 @@ from ttfm.evaluation import distances
 from ttfm.files import read_json
 
 OFF_PATH = "the sampler re-noises between steps and leaves the path of the ODE"
-NOT_ANY_TO_ANY = "the model jumps to t = 1 only; it has no map between other times"
+STOCHASTIC = "the sampler draws fresh noise at every step and follows no path of the ODE"
+NO_MAP = {
+    "to_data": "the model jumps to t = 1 only; it has no map between other times",
+    "velocity": "a velocity has no flow map of its own",
+    "own": "the model has a sampler of its own and no flow map",
+}
+"""Why a model that learns something else than a flow map has no defects of one."""
 NOT_REPRODUCED = "a set of real data has no noise it came from"
 
 Row = dict[str, Any]

@@ -12,6 +12,7 @@ import importlib.util
 import pkgutil
 import sys
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
@@ -23,7 +24,7 @@ from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.interpolant import interpolate
 from ttfm.flow.solvers import Field
 
-Learns = Literal["velocity", "to_data", "any_to_any"]
+Learns = Literal["velocity", "to_data", "any_to_any", "own"]
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,15 @@ class Loss(abc.ABC):
         title: the name as a figure shows it.
         family: which identity of the flow map it enforces.
         source: paper(s) and, where ours is not the paper's own setting, what ours is.
-        learns: which sampler fits: "velocity" (ODE steps), "to_data" (consistency to t = 1) or "any_to_any".
+        learns: which sampler fits: "velocity" (ODE steps), "to_data" (consistency to t = 1) or "any_to_any"; or
+            "own": the loss's own :meth:`sample`.
         needs_teacher: whether ``terms`` asks a teacher's velocity field.
         conditional: whether a target holds the conditional velocity x1 - x0 or another single-sample estimate, so that
             the exact map is stationary in expectation and the residual does not vanish sample by sample.
         starts_from_teacher: whether students start from the teacher's weights; None: where ``needs_teacher``. The
             others start from random weights.
         offline: whether it trains on stored trajectories of the teacher's ODE, ``batch.path``.
+        paired: for "own" samplers, whether a sample approximates the end of the ODE's path from its noise.
         variants: settings that the generic tests run.
     """
 
@@ -109,6 +112,7 @@ class Loss(abc.ABC):
     conditional: ClassVar[bool] = False
     starts_from_teacher: ClassVar[bool | None] = None
     offline: ClassVar[bool] = False
+    paired: ClassVar[bool] = True
     variants: ClassVar[tuple[Variant, ...]] = (Variant(),)
 
     @property
@@ -121,13 +125,27 @@ class Loss(abc.ABC):
         """EMA decay mu in [0, 1) of the target network, 0 for a stop-gradient copy, None where no target is used."""
         return None
 
-    def wrap(self, network: nn.Module) -> nn.Module:
+    def wrap(self, network: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """The model that is trained, given an initialised network u(s, t, x); most losses train the network itself.
 
         The model must be called like the network. It is built once before training and once before sampling, where the
         trained weights are then loaded into it.
         """
         return network
+
+    def sample(
+        self, model: nn.Module, x0: Tensor, steps: int, noise: Callable[[int], Tensor], teacher: Field
+    ) -> Tensor:
+        """Samples of a model that no standard sampler serves, ``(N, *shape)``; asked only where ``learns`` is "own".
+
+        Args:
+            model: the trained model, in evaluation mode; called without gradients.
+            x0: noise, shape ``(N, *shape)``.
+            steps: number of steps.
+            noise: fresh noise of x0's shape for i = 1, 2, ..., a function of the samples' indices.
+            teacher: the teacher's velocity.
+        """
+        raise NotImplementedError(f"loss {self.name!r} learns {self.learns!r} and has no sampler of its own")
 
     @property
     def stages(self) -> int:

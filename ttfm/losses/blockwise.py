@@ -60,6 +60,6 @@ class BlockwiseFlowMatching(FlowMatching):
     starts_from_teacher = True
     variants = (Variant(),)
 
-    def wrap(self, network: nn.Module) -> nn.Module:
+    def wrap(self, network: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """The segments, all starting from ``network``."""
         return Segments(network, self.segments)

@@ -30,6 +30,7 @@ __all__ = ["figure_names", "write_figures", "write_page", "write_tables"]
 
 NO_PATH = {
     "to_data": "learns the map to data only: it re-noises between steps and follows no path",
+    "own": "has a sampler of its own and no map to draw",
 }
 
 

@@ -110,10 +110,12 @@ class _Evaluation:
     def _untrained(self) -> nn.Module:
         from ttfm.registry import build_network
 
-        return self.loss.wrap(build_network(self.config["network"], self.config["shape"]))
+        return self.loss.wrap(build_network(self.config["network"], self.config["shape"]), tuple(self.config["shape"]))
 
     def sample(self, model: nn.Module, budget: int) -> tuple[list[Tensor], str]:
         """The states from noise to sample, and why they leave the path of the ODE, if they do."""
+        import torch
+
         from ttfm.evaluation import sampling, scoring
         from ttfm.flow.fields import LearnedField
         from ttfm.flow.flow_map import FlowMap
@@ -121,10 +123,14 @@ class _Evaluation:
         seed, count = self.config["evaluation"]["seed"], len(self.x0)
         if self.config["learns"] == "any_to_any":
             return sampling.any_to_any_path(FlowMap(model), self.x0, budget), ""
+        renoise = lambda i: source_noise(self.config, seed, count, "renoise", i).to(self.device)  # noqa: E731
         if self.config["learns"] == "to_data":
-            renoise = lambda i: source_noise(self.config, seed, count, "renoise", i).to(self.device)  # noqa: E731
             samples = sampling.consistency_sample(FlowMap(model), self.x0, budget, renoise)
             return [self.x0, samples], scoring.OFF_PATH if budget > 1 else ""
+        if self.config["learns"] == "own":
+            with torch.no_grad():
+                samples = self.loss.sample(model, self.x0, budget, renoise, self.teacher)
+            return [self.x0, samples], "" if self.loss.paired else scoring.STOCHASTIC
         return [self.x0, sampling.velocity_sample(LearnedField(model), self.x0, budget)], ""
 
     def final(self, arrays: dict[str, Any]) -> Iterator[Row]:
@@ -155,9 +161,10 @@ class _Evaluation:
         from ttfm.flow.flow_map import FlowMap
 
         whole = {"N": self.paths.shape[1], "split": "-", "extractor": "-"}
-        if self.config["learns"] == "to_data":
+        if self.config["learns"] in ("to_data", "own"):
             for name in ("straightness", "jacobian_asymmetry"):
-                yield whole | {"metric": name, "status": "skipped", "reason": scoring.NOT_ANY_TO_ANY}
+                reason = scoring.NO_MAP[self.config["learns"]]
+                yield whole | {"metric": name, "status": "skipped", "reason": reason}
             return
         field = LearnedField(self.model)
         if self.config["learns"] == "any_to_any":
@@ -182,8 +189,7 @@ class _Evaluation:
                 "tangent_defect", tangent_defect, flow_map, self.teacher, self.times, self.paths
             )
             return
-        to_data = self.config["learns"] == "to_data"
-        reason = scoring.NOT_ANY_TO_ANY if to_data else "a velocity has no flow map of its own"
+        reason = scoring.NO_MAP[self.config["learns"]]
         for name in ("semigroup_defect", "tangent_defect"):
             yield whole | {"metric": name, "status": "skipped", "reason": reason}
 

@@ -105,14 +105,14 @@ def _train(config: dict[str, Any], device: str, started: str, arguments: argpars
         trajectories = (stored["times"].to(device), stored["path"].to(device))
     data = build_data(config["data"])
     trainer = Trainer(
-        loss.wrap(_initial_network(config, arguments, device)).to(device),
+        loss.wrap(_initial_network(config, arguments, device), tuple(config["shape"])).to(device),
         loss,
         data,
         teacher_field(config, load_network(arguments.teacher, config, device)),
         TrainingOptions(**config["training"]),
         config["seed"],
         stream="batch",
-        probe=map_error,
+        probe=None if loss.learns == "own" else map_error,
         trajectories=trajectories,
         source=build_source(config["source"], data),
     )

@@ -99,7 +99,7 @@ def _trainer(config: dict[str, Any], student: dict[str, Any], arguments: argpars
     options = TrainingOptions((WARM + ROUNDS) * STEPS + 1, config["batch"], config["lr"], probe_every=0)
     data = build_data(config["data"])
     return Trainer(
-        loss.wrap(load_network(arguments.teacher, config, device)).to(device),
+        loss.wrap(load_network(arguments.teacher, config, device), tuple(config["shape"])).to(device),
         loss,
         data,
         teacher_field(config, load_network(arguments.teacher, config, device)),
