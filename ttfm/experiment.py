@@ -202,13 +202,20 @@ def _check_teacher_loss(problem: Config, registry: Config, where: str) -> list[s
     return faults
 
 
+def asked_metrics(evaluation: Config) -> list[str]:
+    """The optional metrics that a problem's evaluation asks for."""
+    return ["kl_histogram"] if evaluation["histogram_samples"] else []
+
+
 def _check_evaluation(evaluation: Config, data: Config, where: str) -> list[str]:
     faults = []
-    metrics = dict.fromkeys(metric_names(data["kind"]))
+    metrics = dict.fromkeys(metric_names(data["kind"], asked_metrics(evaluation)))
     evaluation.setdefault("headline", "endpoint_rmse" if data["kind"] == "points" else "fd-digits")
     faults += _check_name(evaluation["headline"], metrics, f"{where}.headline")
     if data["kind"] == "images" and evaluation["samples"] < 128:
         faults.append(f"{where}.samples: {evaluation['samples']} is not allowed; a Fréchet distance needs at least 128")
+    if evaluation["histogram_samples"] and not data["probabilities"]:
+        faults.append(f"{where}.histogram_samples: the cell probabilities of this data are not known; leave it out")
     if data["available"] and evaluation["samples"] > data["available"]:
         faults.append(
             f"{where}.samples: {evaluation['samples']} is more than the {data['available']} test samples there are"

@@ -67,6 +67,7 @@ def describe(loss_modules: tuple[str, ...] = ()) -> dict[str, Any]:
                 "shape": list(data.shape),
                 "closed_form": data.closed_form,
                 "available": data.available,
+                "probabilities": hasattr(data, "probabilities"),
             }
             for name, data in DATA.items()
         },

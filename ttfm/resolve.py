@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ttfm.experiment import Config, ExperimentError, cannot_be_run, validate
+from ttfm.evaluation.catalogue import Kind
+from ttfm.evaluation.catalogue import names as metric_names
+from ttfm.experiment import Config, ExperimentError, asked_metrics, cannot_be_run, validate
 from ttfm.options import fill
 
 CLASSIFIER_SEED = 0
@@ -80,7 +82,7 @@ class _Problem:
         self.config, self.registry, self.name = config, registry, name
         self.about: Config = config["problems"][name]
         self.entry: Config = registry["data"][self.about["data"]["name"]]
-        self.kind: str = self.entry["kind"]
+        self.kind: Kind = self.entry["kind"]
         self.seeds: list[int] = self.about.get("seeds", config["seeds"])
         schema = registry["networks"][self.about["network"]["name"]]["options"]
         self.network = {"name": self.about["network"]["name"]} | fill(schema, self.about["network"])
@@ -107,6 +109,7 @@ class _Problem:
             "shape": self.entry["shape"],
             "teacher": "closed_form" if self.entry["closed_form"] else "learned",
             "headline": self.about["evaluation"]["headline"],
+            "metrics": metric_names(self.kind, asked_metrics(self.about["evaluation"])),
             "seeds": self.seeds,
             "snapshots": any(student["training"]["snapshots"] for student in self.students.values()),
             "maps": self.about["evaluation"]["maps"],
@@ -175,7 +178,7 @@ class _Problem:
 
     def _scored(self) -> Config:
         return {
-            "evaluation": _part(self.about["evaluation"], "samples", "seed", "shown"),
+            "evaluation": _part(self.about["evaluation"], "samples", "seed", "shown", "histogram_samples"),
             "budgets": self.config["budgets"],
         }
 

@@ -5,8 +5,18 @@ import math
 import pytest
 import torch
 
+from ttfm.data.densities import Checkerboard
 from ttfm.evaluation import distances
-from ttfm.evaluation.distances import BANDWIDTHS, endpoint_rmse, energy_distance, l2, mmd_squared, sliced_w2
+from ttfm.evaluation.distances import (
+    BANDWIDTHS,
+    endpoint_rmse,
+    energy_distance,
+    histogram_kl,
+    l2,
+    mmd_squared,
+    sliced_w2,
+)
+from ttfm.seeds import generator
 
 SETS = [energy_distance, mmd_squared, sliced_w2]
 
@@ -154,3 +164,23 @@ def test_paired_errors_need_pairs(error):
         error(torch.zeros(3, 2), torch.zeros(1, 2))
     with pytest.raises(ValueError, match="1 of 3 samples are not finite"):
         error(torch.tensor([[0.0], [1.0], [float("nan")]]), torch.zeros(3, 1))
+
+
+def test_divergence_of_a_checkerboard_from_itself_falls_with_the_points_and_misses_are_punished():
+    board = Checkerboard(cells=4, half_width=2.0)
+    p = board.probabilities(128)
+    assert p.sum().item() == pytest.approx(1)
+    few, many = (histogram_kl(p, board.sample(n, generator(0, "kl")), 2.0) for n in (50_000, 800_000))
+    # About (occupied cells - 1) / 2N from counting, and log(1 + B / N) less the added points' share.
+    assert 0 < many < 0.02
+    assert few > 5 * many
+    uniform = (torch.rand(800_000, 2, generator=generator(1, "kl")) - 0.5) * 4
+    # Half of the mass on the wrong cells costs log 2.
+    assert histogram_kl(p, uniform, 2.0) == pytest.approx(math.log(2), abs=0.03)
+    outside = torch.cat([board.sample(400_000, generator(2, "kl")), torch.full((400_000, 2), 9.0)])
+    assert histogram_kl(p, outside, 2.0) == pytest.approx(math.log(2), abs=0.03)
+
+
+def test_a_grid_that_does_not_refine_the_board_is_refused():
+    with pytest.raises(ValueError, match="no refinement"):
+        Checkerboard(cells=6).probabilities(128)

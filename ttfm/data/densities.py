@@ -69,6 +69,18 @@ class Checkerboard:
         inside = torch.rand(count, 2, generator=generator, device=device)
         return (corner + inside) * (2 * self.half_width / self.cells) - self.half_width
 
+    def probabilities(self, bins: int) -> Tensor:
+        """Exact probabilities of the cells of a grid on the square, shape ``(bins, bins)``, first axis x.
+
+        Raises:
+            ValueError: if ``bins`` is no multiple of ``cells``.
+        """
+        if bins % self.cells:
+            raise ValueError(f"cells: a grid of {bins} x {bins} is no refinement of {self.cells} x {self.cells} cells")
+        index = torch.arange(bins, dtype=torch.float64) * self.cells // bins
+        dark = ((index[:, None] + index) % 2 == 0).double()
+        return dark / dark.sum()
+
 
 class Moons:
     """Two interleaved half circles with Gaussian noise, centred on the origin.

@@ -5,6 +5,7 @@ Every ranked metric here is a discrepancy: lower is better, and zero is the best
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,6 +26,7 @@ class Metric:
         signed: whether it is an unbiased estimate, which chance can push below zero where the truth is near zero.
             A logarithmic axis suits every metric, but that of a signed one needs a linear part around zero.
         ranked: whether less is better; False for a description of the flow.
+        optional: whether it is measured only where an experiment asks for it.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Metric:
     kind: Literal["points", "images", "both"]
     signed: bool = False
     ranked: bool = True
+    optional: bool = False
 
 
 _ALL = (
@@ -65,6 +68,17 @@ _ALL = (
         depends_on_steps=True,
         kind="points",
         signed=True,
+    ),
+    Metric(
+        "kl_histogram",
+        "Kullback-Leibler divergence",
+        "The density's exact probabilities of the cells of a 128 x 128 grid against the shares of generated points "
+        "that fall into them, one point added to each cell. A finite number of points biases it upwards: compare at "
+        "equal numbers only, next to the floor of fresh points of the density.",
+        "nats",
+        depends_on_steps=True,
+        kind="points",
+        optional=True,
     ),
     Metric(
         "endpoint_rmse",
@@ -169,6 +183,8 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 """Every metric by name, in display order."""
 
 
-def names(kind: Kind) -> list[str]:
-    """The metrics of a problem of this kind, in display order."""
-    return [metric.name for metric in _ALL if metric.kind in (kind, "both")]
+def names(kind: Kind, asked: Iterable[str] = ()) -> list[str]:
+    """The metrics of a problem of this kind, in display order; optional ones only if ``asked`` for."""
+    wanted = set(asked)
+    found = (metric for metric in _ALL if metric.kind in (kind, "both"))
+    return [metric.name for metric in found if not metric.optional or metric.name in wanted]

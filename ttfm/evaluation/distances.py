@@ -139,3 +139,28 @@ def _kernel_sum(distances: Tensor) -> Tensor:
         # Half the width is the fourth power: two products in place of an exponential.
         total += kernel.square_().square_().sum()
     return total
+
+
+def histogram_kl(probabilities: Tensor, samples: Tensor, half_width: float) -> float:
+    r"""The Kullback-Leibler divergence :math:`\sum_b p_b \log(p_b / q_b)` of samples from known cell probabilities.
+
+    The cells are those of a square grid on :math:`[-h, h]^2`; :math:`q_b = (n_b + 1) / (N + B)` with one point added to
+    each of the B cells, so that an empty one costs a finite amount. Points outside the square count in N: their mass is
+    missing inside.
+
+    Args:
+        probabilities: p, shape ``(bins, bins)``, first axis x, summing to one.
+        samples: points, shape ``(N, 2)``.
+        half_width: h, in data units.
+
+    Raises:
+        ValueError: if there are no points or a value is not finite.
+    """
+    points, bins = _points(samples, samples)[0], len(probabilities)
+    cell = ((points + half_width) / (2 * half_width) * bins).floor().long()
+    cell = cell[((cell >= 0) & (cell < bins)).all(dim=1)]
+    counts = (cell[:, 0] * bins + cell[:, 1]).bincount(minlength=bins**2).double()
+    q = (counts + 1) / (len(points) + bins**2)
+    p = probabilities.flatten().double().to(q.device)
+    inside = p > 0
+    return (p[inside] * (p[inside] / q[inside]).log()).sum().item()

@@ -19,7 +19,7 @@ from ttfm.steps.common import (
     tensors,
     write_record,
 )
-from ttfm.steps.scoring import build_scorer, failed_rows, input_arguments, shown_arrays, write_metrics
+from ttfm.steps.scoring import build_scorer, failed_rows, histogram_row, input_arguments, shown_arrays, write_metrics
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,6 +48,8 @@ def run(arguments: argparse.Namespace) -> None:
     # Without a solution only the floor is scored, which asks for no more than the number of samples.
     scorer = build_scorer(config, arguments, data, {"x1": data["floor"]} if reason else solution)
     floor = [*scorer.distribution(data["floor"]), *scorer.pairs(None, scoring.NOT_REPRODUCED)]
+    if (points := config["evaluation"]["histogram_samples"]) > 0:
+        floor.append(histogram_row(config, device, points, None))
     arrays: dict[str, Any] = {}
     if reason:
         sampled = [row["metric"] for row in floor]
@@ -99,3 +101,6 @@ def _euler(
         arrays |= shown_arrays(config, budget, samples)
         for row in (*scorer.distribution(samples), *scorer.pairs(samples)):
             yield row | {"steps": budget}
+        if (points := config["evaluation"]["histogram_samples"]) > 0:
+            generate = lambda noise, k=budget: sampling.velocity_sample(field, noise, k)  # noqa: E731
+            yield histogram_row(config, device, points, generate) | {"steps": budget}

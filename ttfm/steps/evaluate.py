@@ -27,7 +27,15 @@ from ttfm.steps.common import (
     write_csv,
     write_record,
 )
-from ttfm.steps.scoring import build_scorer, completed, failed_rows, input_arguments, shown_arrays, write_metrics
+from ttfm.steps.scoring import (
+    build_scorer,
+    completed,
+    failed_rows,
+    histogram_row,
+    input_arguments,
+    shown_arrays,
+    write_metrics,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -53,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write metrics and samples; a failed training gives failed rows with its reason."""
     from ttfm.evaluation.catalogue import names
+    from ttfm.experiment import asked_metrics
 
     started = now()
     config = read_config(arguments.config)
@@ -63,7 +72,9 @@ def run(arguments: argparse.Namespace) -> None:
     snapshots: list[Row] = []
     maps: list[Row] = []
     if training["status"] != "ok":
-        rows = failed_rows(config, names(config["kind"]), config["budgets"], training["reason"])
+        rows = failed_rows(
+            config, names(config["kind"], asked_metrics(config["evaluation"])), config["budgets"], training["reason"]
+        )
     else:
         evaluation = _Evaluation(config, arguments, device, training)
         rows = list(evaluation.final(arrays))
@@ -112,7 +123,7 @@ class _Evaluation:
 
         return self.loss.wrap(build_network(self.config["network"], self.config["shape"]), tuple(self.config["shape"]))
 
-    def sample(self, model: nn.Module, budget: int) -> tuple[list[Tensor], str]:
+    def sample(self, model: nn.Module, budget: int, x0: Tensor | None = None) -> tuple[list[Tensor], str]:
         """The states from noise to sample, and why they leave the path of the ODE, if they do."""
         import torch
 
@@ -120,18 +131,19 @@ class _Evaluation:
         from ttfm.flow.fields import LearnedField
         from ttfm.flow.flow_map import FlowMap
 
-        seed, count = self.config["evaluation"]["seed"], len(self.x0)
+        x0 = self.x0 if x0 is None else x0
+        seed, count = self.config["evaluation"]["seed"], len(x0)
         if self.config["learns"] == "any_to_any":
-            return sampling.any_to_any_path(FlowMap(model), self.x0, budget), ""
+            return sampling.any_to_any_path(FlowMap(model), x0, budget), ""
         renoise = lambda i: source_noise(self.config, seed, count, "renoise", i).to(self.device)  # noqa: E731
         if self.config["learns"] == "to_data":
-            samples = sampling.consistency_sample(FlowMap(model), self.x0, budget, renoise)
-            return [self.x0, samples], scoring.OFF_PATH if budget > 1 else ""
+            samples = sampling.consistency_sample(FlowMap(model), x0, budget, renoise)
+            return [x0, samples], scoring.OFF_PATH if budget > 1 else ""
         if self.config["learns"] == "own":
             with torch.no_grad():
-                samples = self.loss.sample(model, self.x0, budget, renoise, self.teacher)
-            return [self.x0, samples], "" if self.loss.paired else scoring.STOCHASTIC
-        return [self.x0, sampling.velocity_sample(LearnedField(model), self.x0, budget)], ""
+                samples = self.loss.sample(model, x0, budget, renoise, self.teacher)
+            return [x0, samples], "" if self.loss.paired else scoring.STOCHASTIC
+        return [x0, sampling.velocity_sample(LearnedField(model), x0, budget)], ""
 
     def final(self, arrays: dict[str, Any]) -> Iterator[Row]:
         """Every metric of the trained student; the samples to show go into ``arrays``."""
@@ -148,6 +160,9 @@ class _Evaluation:
             paired = self.scorer.pairs(None if off_path else samples, off_path)
             for row in (*self.scorer.distribution(samples), *paired):
                 yield row | {"steps": budget}
+            if (points := self.config["evaluation"]["histogram_samples"]) > 0:
+                generate = lambda x0, k=budget: self.sample(self.model, k, x0)[0][-1]  # noqa: E731
+                yield histogram_row(self.config, self.device, points, generate) | {"steps": budget}
             if budget == self.config["budgets"][0]:
                 cost = scoring.measured("transport_cost", diagnostics.transport_cost, self.x0.cpu(), samples)
                 yield {"N": len(samples), "split": "-", "extractor": "-"} | cost

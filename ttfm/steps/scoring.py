@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,43 @@ def failed_rows(
     failed = {"status": "failed", "reason": reason, "N": config["evaluation"]["samples"]}
     steps = {name: budgets if METRICS[name].depends_on_steps else [None] for name in metrics}
     return [failed | {"metric": name, "steps": k} for name in steps for k in steps[name]]
+
+
+BINS = 128
+"""Cells along each side of the grid of the Kullback-Leibler divergence."""
+
+PIECE = 65_536
+"""Points of that grid that pass through a model at once."""
+
+
+def histogram_row(
+    config: dict[str, Any], device: str, points: int, generate: Callable[[Tensor], Tensor] | None
+) -> dict[str, Any]:
+    """The Kullback-Leibler divergence of many generated points from the density; of fresh real ones without a model.
+
+    Args:
+        config: a resolved config whose data knows its ``probabilities``.
+        device: where to generate.
+        points: number of points.
+        generate: from noise ``(n, 2)`` to points ``(n, 2)``.
+    """
+    import torch
+
+    from ttfm.evaluation.distances import histogram_kl
+    from ttfm.evaluation.scoring import measured
+    from ttfm.registry import build_data
+    from ttfm.seeds import generator
+    from ttfm.steps.common import source_noise
+
+    data, seed = build_data(config["data"]), config["evaluation"]["seed"]
+    if generate is None:
+        samples = data.sample(points, generator(seed, "histogram-floor"))
+    else:
+        noise = source_noise(config, seed, points, "histogram-noise")
+        with torch.no_grad():
+            samples = torch.cat([generate(x0.to(device)).cpu() for x0 in noise.split(PIECE)])
+    about = {"N": points, "split": "exact", "extractor": f"histogram-{BINS}"}
+    return about | measured("kl_histogram", histogram_kl, data.probabilities(BINS), samples, data.half_width)
 
 
 def completed(config: dict[str, Any], rows: Iterable[dict[str, Any]], device: str) -> list[dict[str, Any]]:

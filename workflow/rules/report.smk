@@ -1,8 +1,6 @@
-from ttfm.evaluation.catalogue import names as metric_names
-
 REPORTING = BASE + modules("reporting/*.*", "reporting/figures/*.py", "evaluation/catalogue.py")
 TABLES = ["headline", "cost"] + [
-    f"{p}--{m}" for p, about in PROBLEMS.items() for m in metric_names(about["kind"])
+    f"{p}--{m}" for p, about in PROBLEMS.items() for m in about["metrics"]
 ]
 
 
