@@ -28,13 +28,14 @@ class PFMM(Loss):
     teacher, u = v_s(x_s); every stage doubles tau, and the last has tau = 1. The residual is that of u, without the
     factor t - s, as the source does for its self-distilled form. The source's convention is ttfm's; the number and the
     lengths of the stages, the midpoint and the clamped end time min(t, s + tau) are ttfm's choice. Cost: V+F+B in the
-    first stage, then 2F+F+B. An error of one stage is passed on to, and added to in, all later ones.
+    first stage, then 2F+F+B. Every stage inherits the errors of those before it, and the last alone learns the longest
+    jumps: a learning rate that has decayed by then leaves them unlearned, so a constant one suits this loss.
 
     Attributes:
         doublings: number of stages after the first; the first has tau = 2^-doublings.
     """
 
-    doublings: Annotated[int, Range(0, 20)] = 6
+    doublings: Annotated[int, Range(0, 20)] = 4
 
     name = "pfmm"
     title = "PFMM"
@@ -42,7 +43,7 @@ class PFMM(Loss):
     source = "arXiv 2406.07507; arXiv 2505.18825, eq. 30-31; the stages are ttfm's"
     learns = "any_to_any"
     needs_teacher = True
-    variants = (Variant(residual=5e-4, mixture=5e-3), *(Variant(progress=progress) for progress in (0.5, 0.9)))
+    variants = (Variant(residual=5e-3, mixture=5e-2), *(Variant(progress=progress) for progress in (0.5, 0.9)))
 
     @property
     def stages(self) -> int:
