@@ -306,7 +306,7 @@ def _snapshot_rows(rng: np.random.Generator, students: dict[str, tuple]) -> list
 
 def _map_rows(rng: np.random.Generator, students: dict[str, tuple]) -> list[dict]:
     rows = []
-    times = np.round(np.linspace(0.05, 0.95, 7), 4)
+    times = np.linspace(0, 1, 9)
     for problem in ("ring", "digits"):
         for rank, (student, (_, _, _, learns, *_)) in enumerate(students.items()):
             for seed in SEEDS:
@@ -315,7 +315,7 @@ def _map_rows(rng: np.random.Generator, students: dict[str, tuple]) -> list[dict
                 for s in times:
                     common = {"problem": problem, "student": student, "seed": seed, "s": s}
                     high = 0.02 * _level(problem, rank) * (0.2 + s) * rng.lognormal(0, 0.1)
-                    rows.append(common | {"metric": "tangent_map", "t": "", "value": 5 * high})
+                    rows += [common | {"metric": "tangent_map", "t": "", "value": 5 * high}] if s < 1 else []
                     for t in times[times > s]:
                         value = high * (t - s) * rng.lognormal(0, 0.1)
                         rows.append(common | {"metric": "semigroup_map", "t": t, "value": value})

@@ -39,6 +39,8 @@ def test_table_files(results):
     }
     plan = json.loads((results / "experiment.json").read_text(encoding="utf-8"))
     assert names == set(build.table_files(plan["problems"]))
+    asked = {"x": {"kind": "points", "metrics": ["mmd"]}}
+    assert [name for name in build.table_files(asked) if "--" in name] == ["x--mmd.md", "x--mmd.tex"]
     headline = pd.read_csv(results / "tables" / "headline.csv")
     assert set(headline["metric"]) == {"endpoint_rmse", "fd-digits"}
 

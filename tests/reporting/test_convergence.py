@@ -85,14 +85,14 @@ def test_few_iterations_close_together_keep_a_linear_axis():
 def test_maps_share_one_scale_and_curves_stand_below(data, experiment):
     figure = figures.defects(data.maps, experiment, "ring", absent=["cd"])
     meshes = [axes.collections[0] for axes in figure.axes if axes.collections and axes.get_xlabel() != "time s = t"]
-    heat = [mesh for mesh in meshes if mesh.get_array() is not None and mesh.get_array().size == 36]
+    heat = [mesh for mesh in meshes if mesh.get_array() is not None and mesh.get_array().size == 64]
     assert len(heat) == 4 and len({id(mesh.norm) for mesh in heat}) == 1
     here = data.maps[(data.maps["problem"] == "ring") & (data.maps["metric"] == "semigroup_map")]
     means = here.groupby(["student", "s", "t"])["value"].mean()
     assert heat[0].norm.vmax == pytest.approx(means.max()) and heat[0].norm.vmin == pytest.approx(means.min())
     itvm = means["itvm"]
     assert np.ma.max(heat[0].get_array()) == pytest.approx(itvm.max())
-    assert np.ma.count(heat[0].get_array()) == len(itvm) == 21
+    assert np.ma.count(heat[0].get_array()) == len(itvm) == 36
     lines = next(axes for axes in figure.axes if axes.get_xlabel() == "time s = t").lines
     assert len(lines) == 4
 

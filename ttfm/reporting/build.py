@@ -67,7 +67,7 @@ def write_tables(results: Path) -> list[Path]:
     for problem, about in data.experiment["problems"].items():
         # Every metric of the problem's kind has its table, so that a workflow can declare them before any is measured.
         for metric in dict.fromkeys(
-            [*problem_metrics(summary, data.experiment, problem), *metric_names(about["kind"])]
+            [*problem_metrics(summary, data.experiment, problem), *about.get("metrics", metric_names(about["kind"]))]
         ):
             tables.append(metric_table(summary, data.experiment, problem, metric))
     for table in tables:

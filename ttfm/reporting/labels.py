@@ -24,6 +24,7 @@ LEARNS = {
     "any_to_any": "the jump between any two times",
     "to_data": "the jump from any time to data",
     "velocity": "the velocity",
+    "own": "samples, by a sampler of its own",
 }
 """What a student learns, in plain words."""
 

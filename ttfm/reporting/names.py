@@ -55,9 +55,13 @@ def table_files(problems: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Names of all files under ``tables/`` of an experiment.
 
     Args:
-        problems: ``problems`` of ``experiment.json``; only each problem's ``kind`` is read. A metric that the catalogue
-            does not know (from a plug-in) gets a table too, which no workflow can declare.
+        problems: ``problems`` of ``experiment.json``; of each only ``metrics`` is read, and ``kind`` where there are
+            none. A metric that neither names (from a plug-in) gets a table too, which no workflow can declare.
     """
-    metrics = [f"{name}--{metric}" for name, problem in problems.items() for metric in metric_names(problem["kind"])]
+    metrics = [
+        f"{name}--{metric}"
+        for name, problem in problems.items()
+        for metric in problem.get("metrics", metric_names(problem["kind"]))
+    ]
     files = ["summary.csv", "convergence.csv", *(f"{stem}.csv" for stem in _PRINTED)]
     return files + [f"{stem}.{ending}" for stem in (*_PRINTED, *metrics) for ending in ("md", "tex")]

@@ -12,7 +12,7 @@ import pandas as pd
 from ttfm.reporting.labels import baseline, method_title, step_columns
 from ttfm.reporting.names import MANY, SHOWN
 from ttfm.reporting.numbers import plural, some
-from ttfm.reporting.summary import PROTOCOL, interval
+from ttfm.reporting.summary import interval, same_protocol
 from ttfm.reporting.tables import ABSENT, Cell, Row, Table
 
 RESAMPLES = 2000
@@ -46,9 +46,8 @@ def rank_cells(summary: pd.DataFrame, experiment: Mapping[str, Any], least: int 
         here = here[here["student"].isin(students) & (here["n"] >= least)]
         for steps in step_columns(summary, experiment, problem, about["headline"]):
             rows = here[here["steps"].isna()] if steps is None else here[here["steps"] == steps]
-            same = len(rows[PROTOCOL].drop_duplicates()) <= 1
             ranks = rows.set_index("student")["mean"].rank(method="average")
-            columns[problem, steps or 0] = ranks.reindex(students) * (1.0 if same else math.nan)
+            columns[problem, steps or 0] = ranks.reindex(students) * (1.0 if same_protocol(rows) else math.nan)
     return pd.DataFrame(columns, index=students, dtype=float)
 
 

@@ -17,7 +17,7 @@ COLUMNS = [
     *("N", "split", "extractor", "best", "tie", "reason", "commit", "device"),
 ]
 _CELL = ["problem", "metric", "student", "steps"]
-PROTOCOL = ["N", "split", "extractor"]
+_PROTOCOL = ["N", "split", "extractor"]
 
 
 def interval(values: np.ndarray) -> float:
@@ -43,6 +43,11 @@ def overlap(mean: float, ci: float, other_mean: float, other_ci: float) -> bool:
     return abs(mean - other_mean) <= half_widths
 
 
+def same_protocol(rows: pd.DataFrame) -> bool:
+    """Whether numbers were scored alike (N, split, extractor), so that they can be compared."""
+    return len(rows[_PROTOCOL].drop_duplicates()) <= 1
+
+
 def _cell(rows: pd.DataFrame) -> dict[str, Any]:
     finite = np.isfinite(rows["value"].to_numpy(dtype=float))
     ok = (rows["status"] == "ok").to_numpy()
@@ -60,7 +65,7 @@ def _cell(rows: pd.DataFrame) -> dict[str, Any]:
         "skipped": int((rows["status"] == "skipped").sum()),
         "reason": joined(reasons),
         # What a failed run would have been scored on is not known; the scored runs say it.
-        **{name: joined((scored if len(scored) else rows)[name]) for name in PROTOCOL},
+        **{name: joined((scored if len(scored) else rows)[name]) for name in _PROTOCOL},
         **{name: joined(rows[name]) for name in ("commit", "device")},
     }
 
@@ -71,7 +76,7 @@ def _mark_best(summary: pd.DataFrame) -> None:
     trained = summary[~summary["student"].isin(REFERENCES) & (summary["n"] > 0)]
     for _, group in trained.groupby(["problem", "metric", "steps"], dropna=False, sort=False):
         # Numbers scored by different protocols (another N, split or network) have no best among them.
-        if len(group[PROTOCOL].drop_duplicates()) > 1:
+        if len(group[_PROTOCOL].drop_duplicates()) > 1:
             continue
         first = group.sort_values("mean", kind="stable").iloc[0]
         for index, row in group.iterrows():
