@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.reporting import synthetic
 from ttfm.reporting import build
 
-folder = synthetic.write(Path(sys.argv[1]), hostile=True)
+folder = synthetic.write(Path(sys.argv[1]), hostile=True, measured=True)
 build.write_figures(folder)
 build.write_tables(folder)
 build.write_page(folder, folder.parent / "index.html")
@@ -39,9 +39,19 @@ def second_build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pat
 
 @pytest.fixture(scope="session")
 def results(tmp_path_factory: pytest.TempPathFactory, second_build) -> Path:
-    folder = synthetic.write(tmp_path_factory.mktemp("first") / "results" / "synthetic", hostile=True)
+    folder = synthetic.write(tmp_path_factory.mktemp("first") / "results" / "synthetic", hostile=True, measured=True)
     build.write_tables(folder)
     build.write_figures(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def field(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The largest experiment that there is room for: 36 students; tables, figures and page."""
+    folder = synthetic.write(tmp_path_factory.mktemp("field") / "results" / "synthetic", measured=True, many=True)
+    build.write_tables(folder)
+    build.write_figures(folder)
+    build.write_page(folder, folder.parents[1] / "report" / "index.html")
     return folder
 
 

@@ -1,4 +1,4 @@
-"""A made-up experiment on disk in the workflow's layout: seeded numbers, one failed run, one skipped metric."""
+"""Made-up experiments on disk in the workflow's layout: seeded numbers, failed runs, a skipped metric."""
 
 from __future__ import annotations
 
@@ -25,6 +25,33 @@ STUDENTS = {
     "meanflow": ("meanflow", "MeanFlow", False, "any_to_any", "arXiv 2505.13447", 140.0),
     "mf_distill": ("meanflow_distill", "MeanFlow distillation", True, "any_to_any", "arXiv 2511.13019", 120.0),
 }
+FAMILY = {"itvm": "Lagrangian", "lfmd": "Lagrangian", "cd": "consistency"}
+TARGETS = {"itvm": 0.9, "lfmd": 0.0, "cd": 0.0, "meanflow": None, "meanflow_distill": None}
+SNAPSHOTS = [100, 300, 1000, 3000, 6000]
+FIELD = 36
+"""Students of the large experiment."""
+
+
+def field() -> dict[str, tuple]:
+    """As many students as the largest experiment has, in six families; the last learns a velocity."""
+    losses = ("itvm", "lfmd", "meanflow_distill", "cd", "meanflow", "shortcut")
+    words = ("", ", EMA 0.99", ", warm-up of the derivative", ", no initial term", ", power 0.75", " (reconstruction)")
+    students = {}
+    for i in range(FIELD):
+        loss = losses[i % 6]
+        title = f"{loss.replace('_', ' ').title()}{words[i // 6]}"
+        learns = "to_data" if loss == "cd" else "velocity" if i == FIELD - 1 else "any_to_any"
+        students[f"m{i:02d}"] = (
+            loss,
+            title,
+            loss not in ("meanflow", "shortcut"),
+            learns,
+            "arXiv 2303.01469",
+            60 + 5 * i,
+        )
+    return students
+
+
 POINTS = ["energy_distance", "sliced_w2", "mmd", "endpoint_rmse", "semigroup_defect", "tangent_defect"]
 IMAGES = ["fd-digits", "kid-digits", "lpips-squeeze", "l2", "semigroup_defect", "tangent_defect"]
 WHOLE_MAP = {"semigroup_defect", "tangent_defect"}
@@ -35,8 +62,10 @@ SCALE = {
 }  # fmt: skip
 
 
-def _experiment(title: str) -> dict:
+def _experiment(title: str, students: dict[str, tuple], measured: bool) -> dict:
     problem = {"seeds": SEEDS, "headline": "endpoint_rmse", "kind": "points", "shape": [2], "teacher": "closed_form"}
+    if measured:
+        problem |= {"snapshots": True, "maps": True}
     return {
         "name": "synthetic",
         "title": "Few-step flow models, made-up numbers",
@@ -59,22 +88,30 @@ def _experiment(title: str) -> dict:
         "students": {
             name: {
                 "loss": loss,
+                "family": FAMILY.get(loss, loss.replace("_", " ")),
                 "title": title if name == "meanflow" and title else shown,
                 "needs_teacher": teacher,
                 "learns": learns,
                 "source": source,
                 "note": "random weights" if not teacher else "",
             }
-            for name, (loss, shown, teacher, learns, source, _) in STUDENTS.items()
+            for name, (loss, shown, teacher, learns, source, _) in students.items()
         },
     }
 
 
 def _failed(problem: str, student: str, seed: int | None) -> bool:
-    return (problem, student, seed) == ("digits", "mf_distill", 2)
+    # In the large experiment one student loses a run, and another all of a problem.
+    lost = (("digits", "mf_distill", 2), ("ring", "m07", 1), *(("digits", "m11", n) for n in SEEDS))
+    return (problem, student, seed) in lost
 
 
-def _metric_rows(rng: np.random.Generator) -> list[dict]:
+def _level(problem: str, rank: int) -> float:
+    """How much worse than the first a student is; of many, another order on each problem."""
+    return 1 + 0.35 * rank if rank < 5 else 1 + 0.35 * ((rank * (5 if problem == "ring" else 11)) % 37)
+
+
+def _metric_rows(rng: np.random.Generator, students: dict[str, tuple]) -> list[dict]:
     rows: list[dict] = []
     shared = {"experiment": "synthetic", "commit": COMMIT, "device": "cpu"}
 
@@ -82,7 +119,7 @@ def _metric_rows(rng: np.random.Generator) -> list[dict]:
         split = "-" if metric in PAIRED | WHOLE_MAP else "fresh" if problem == "ring" else "test"
         extractor = "digits-classifier 1f3a" if metric in ("fd-digits", "kid-digits") else "-"
         rows.append(shared | {
-            "problem": problem, "student": student, "loss": STUDENTS.get(student, [""])[0], "seed": seed,
+            "problem": problem, "student": student, "loss": students.get(student, [""])[0], "seed": seed,
             "steps": steps, "metric": metric, "value": value, "N": 2048, "split": split, "extractor": extractor,
             "status": status, "reason": reason,
         })  # fmt: skip
@@ -91,7 +128,7 @@ def _metric_rows(rng: np.random.Generator) -> list[dict]:
         for metric in metrics:
             scale = SCALE[metric]
             steps = [""] if metric in WHOLE_MAP else BUDGETS
-            for rank, (student, (_, _, _, learns, _, _)) in enumerate(STUDENTS.items()):
+            for rank, (student, (_, _, _, learns, _, _)) in enumerate(students.items()):
                 for seed in SEEDS:
                     for k in steps:
                         cell = (problem, student, seed, k, metric)
@@ -99,10 +136,12 @@ def _metric_rows(rng: np.random.Generator) -> list[dict]:
                             add(*cell, "", "skipped", NO_WEIGHTS)
                         elif _failed(problem, student, seed):
                             add(*cell, "", "failed", REASON)
-                        elif learns == "to_data" and (metric in WHOLE_MAP or (metric in PAIRED and k != 1)):
+                        elif (learns != "any_to_any" and metric in WHOLE_MAP) or (
+                            learns == "to_data" and metric in PAIRED and k != 1
+                        ):
                             add(*cell, "", "skipped", RENOISE)
                         else:
-                            level = scale * (1 + 0.35 * rank) * (1 if k == "" else k ** (-0.12 * rank))
+                            level = scale * _level(problem, rank) * (1 if k == "" else k ** (-0.12 * (rank % 7)))
                             add(*cell, level * rng.lognormal(0, 0.06))
             for k in steps if metric not in WHOLE_MAP | {"lpips-squeeze"} else []:
                 add(problem, "teacher_euler", 0, k, metric, scale * 12 / k**2)
@@ -112,11 +151,11 @@ def _metric_rows(rng: np.random.Generator) -> list[dict]:
     return rows
 
 
-def _cost_rows(rng: np.random.Generator) -> list[dict]:
+def _cost_rows(rng: np.random.Generator, students: dict[str, tuple]) -> list[dict]:
     rows = []
     for problem in ("ring", "digits"):
         factor = 1.0 if problem == "ring" else 1.7
-        for student, (loss, _, teacher, _, _, seconds) in STUDENTS.items():
+        for student, (loss, _, teacher, _, _, seconds) in students.items():
             for seed in SEEDS:
                 failed = _failed(problem, student, seed)
                 took = seconds * factor * rng.lognormal(0, 0.03) * (0.05 if failed else 1)
@@ -137,10 +176,10 @@ def _cost_rows(rng: np.random.Generator) -> list[dict]:
     return rows
 
 
-def _curve_rows(rng: np.random.Generator) -> list[dict]:
+def _curve_rows(rng: np.random.Generator, students: dict[str, tuple]) -> list[dict]:
     rows = []
     for problem in ("ring", "digits"):
-        for rank, student in enumerate(STUDENTS):
+        for rank, student in enumerate(students):
             for seed in SEEDS:
                 for step in range(100, 400 if _failed(problem, student, seed) else 6001, 100):
                     rows.append({
@@ -162,7 +201,7 @@ def _digits(rng: np.random.Generator, count: int) -> np.ndarray:
     return (2 * np.exp(-8 * (radius - 0.7) ** 2) - 1).astype(np.float32)[:, None]
 
 
-def _arrays(folder: Path, rng: np.random.Generator) -> None:
+def _arrays(folder: Path, rng: np.random.Generator, students: dict[str, tuple]) -> None:
     noise = rng.normal(size=(512, 2)).astype(np.float32)
     nearest = np.round(np.arctan2(noise[:, 1], noise[:, 0]) / (np.pi / 4)) * np.pi / 4
     ends = (2 * np.stack([np.cos(nearest), np.sin(nearest)], 1) + 0.15 * noise).astype(np.float32)
@@ -184,28 +223,28 @@ def _arrays(folder: Path, rng: np.random.Generator) -> None:
     still = np.zeros((33, 64, 1, 8, 8), np.float32)
     write_arrays(folder / "digits/solution.npz", {"x0": digits_noise, "x1": digits, "times": times, "paths": still})
     for problem in ("ring", "digits"):
-        for rank, student in enumerate([*STUDENTS, "teacher_euler"]):
-            for seed in SEEDS if student in STUDENTS else [0]:
+        for rank, student in enumerate([*students, "teacher_euler"]):
+            for seed in SEEDS if student in students else [0]:
                 if _failed(problem, student, seed):
                     continue
                 run = folder / problem / student / str(seed)
                 run.mkdir(parents=True)
                 arrays = {}
                 for k in BUDGETS:
-                    blur = 0.1 + 0.12 * rank / k
+                    blur = 0.1 + 0.12 * min(rank, 5) / k
                     if problem == "ring":
                         arrays[f"k{k}"] = ends[:64] + blur * rng.normal(size=(64, 2)).astype(np.float32)
                         arrays[f"all_k{k}"] = _ring(rng, 2048, 0.15 + blur)
                     else:
                         arrays[f"k{k}"] = digits[:64] + blur * rng.normal(size=(64, 1, 8, 8)).astype(np.float32)
-                if problem == "ring" and student != "teacher_euler" and STUDENTS[student][3] == "any_to_any":
+                if problem == "ring" and student != "teacher_euler" and students[student][3] == "any_to_any":
                     arrays["path_k8"] = paths(np.linspace(0, 1, 9), 0.1 * rank)
                 write_arrays(run / "samples.npz", arrays)
 
 
-def _records(folder: Path) -> None:
+def _records(folder: Path, students: dict[str, tuple]) -> None:
     for problem in ("ring", "digits"):
-        for student in STUDENTS:
+        for student, (loss, *_) in students.items():
             for seed in SEEDS:
                 failed = _failed(problem, student, seed)
                 run = folder / problem / student / str(seed)
@@ -221,18 +260,89 @@ def _records(folder: Path) -> None:
                     "device": "cpu",
                     "versions": {"python": "3.11.2", "torch": "2.15.0"},
                     "config": {"seed": seed},
+                    "loss": {
+                        "uses_jvp": loss in ("lfmd", "meanflow", "meanflow_distill"),
+                        "target_decay": TARGETS.get(loss),
+                        "stages": 4 * (loss == "shortcut"),
+                        "offline": loss == "shortcut",
+                    },
                 }
                 (run / "record.json").write_text(json.dumps(record), encoding="utf-8")
 
 
-def write(folder: Path, hostile: bool = False) -> Path:
-    """Write the experiment into ``folder`` and return it; ``hostile`` gives a student a title full of markup."""
+def _timing_rows(students: dict[str, tuple]) -> list[dict]:
+    rows = []
+    for problem in ("ring", "digits"):
+        for i, (student, (loss, *_)) in enumerate(students.items()):
+            # One student could not be timed on one problem.
+            ok = (problem, i) != ("digits", 2)
+            relative = (1.5 + 0.4 * i) * (1.0 if problem == "ring" else 1.1)
+            rows.append({
+                "experiment": "synthetic", "problem": problem, "student": student, "loss": loss,
+                "seconds_per_step": 0.004 * relative if ok else "", "relative": relative if ok else "",
+                "repeats": 5, "status": "ok" if ok else "failed", "reason": "" if ok else "out of memory",
+                "commit": COMMIT, "device": "cpu",
+            })  # fmt: skip
+    return rows
+
+
+def _snapshot_rows(rng: np.random.Generator, students: dict[str, tuple]) -> list[dict]:
+    rows = []
+    for problem, metric in (("ring", "endpoint_rmse"), ("digits", "fd-digits")):
+        for rank, (student, (loss, *_, seconds)) in enumerate(students.items()):
+            for seed in SEEDS:
+                for iteration in SNAPSHOTS[:1] if _failed(problem, student, seed) else SNAPSHOTS:
+                    for k in BUDGETS[:2]:
+                        level = SCALE[metric] * (_level(problem, rank) + 300 / iteration) * k**-0.1
+                        rows.append({
+                            "experiment": "synthetic", "problem": problem, "student": student, "loss": loss,
+                            "seed": seed, "steps": k, "metric": metric, "value": level * rng.lognormal(0, 0.05),
+                            "N": 2048, "split": "-", "extractor": "-", "status": "ok", "reason": "",
+                            "commit": COMMIT, "device": "cpu", "iteration": iteration,
+                            "trained_seconds": seconds * iteration / 6000 * rng.lognormal(0, 0.02),
+                        })  # fmt: skip
+    return rows
+
+
+def _map_rows(rng: np.random.Generator, students: dict[str, tuple]) -> list[dict]:
+    rows = []
+    times = np.linspace(0, 1, 9)
+    for problem in ("ring", "digits"):
+        for rank, (student, (_, _, _, learns, *_)) in enumerate(students.items()):
+            for seed in SEEDS:
+                if learns != "any_to_any" or _failed(problem, student, seed):
+                    continue
+                for s in times:
+                    common = {"problem": problem, "student": student, "seed": seed, "s": s}
+                    high = 0.02 * _level(problem, rank) * (0.2 + s) * rng.lognormal(0, 0.1)
+                    rows += [common | {"metric": "tangent_map", "t": "", "value": 5 * high}] if s < 1 else []
+                    for t in times[times > s]:
+                        value = high * (t - s) * rng.lognormal(0, 0.1)
+                        rows.append(common | {"metric": "semigroup_map", "t": t, "value": value})
+    return rows
+
+
+def write(folder: Path, hostile: bool = False, measured: bool = False, many: bool = False) -> Path:
+    """Write an experiment into ``folder`` and return it.
+
+    Args:
+        folder: must not exist.
+        hostile: give a student a title full of markup.
+        measured: with time per step, scores during training, and maps of defects; else these files are missing.
+        many: with the students of ``field``.
+    """
     rng = np.random.default_rng(7)
     folder.mkdir(parents=True)
-    experiment = _experiment(HOSTILE if hostile else "")
+    students = field() if many else STUDENTS
+    experiment = _experiment(HOSTILE if hostile else "", students, measured)
     (folder / "experiment.json").write_text(json.dumps(experiment), encoding="utf-8")
-    for name, rows in (("metrics", _metric_rows(rng)), ("costs", _cost_rows(rng)), ("curves", _curve_rows(rng))):
+    tables = {"metrics": _metric_rows(rng, students), "costs": _cost_rows(rng, students)}
+    tables["curves"] = _curve_rows(rng, students)
+    _arrays(folder, rng, students)
+    if measured:
+        tables |= {"timing": _timing_rows(students), "snapshots": _snapshot_rows(rng, students)}
+        tables["maps"] = _map_rows(rng, students)
+    for name, rows in tables.items():
         pd.DataFrame(rows).to_csv(folder / f"{name}.csv", index=False)
-    _arrays(folder, rng)
-    _records(folder)
+    _records(folder, students)
     return folder

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.reporting import synthetic
+from ttfm.evaluation import catalogue
 from ttfm.reporting import build, figures, inputs
 from ttfm.reporting.provenance import provenance
 
@@ -29,12 +30,17 @@ def test_two_builds_are_equal_byte_for_byte(results, page, second_build):
 
 def test_table_files(results):
     names = {path.name for path in (results / "tables").iterdir()}
-    stems = [f"ring--{m}" for m in synthetic.POINTS] + [f"digits--{m}" for m in synthetic.IMAGES]
+    metrics = [f"ring--{m}" for m in catalogue.names("points")] + [f"digits--{m}" for m in catalogue.names("images")]
     assert names == {
-        *(f"{stem}.{kind}" for stem in stems for kind in ("md", "tex")),
-        *(f"{stem}.{kind}" for stem in ("headline", "cost") for kind in ("csv", "md", "tex")),
+        *(f"{stem}.{kind}" for stem in metrics for kind in ("md", "tex")),
+        *(f"{stem}.{kind}" for stem in ("methods", "headline", "ranks", "cost") for kind in ("csv", "md", "tex")),
         "summary.csv",
+        "convergence.csv",
     }
+    plan = json.loads((results / "experiment.json").read_text(encoding="utf-8"))
+    assert names == set(build.table_files(plan["problems"]))
+    asked = {"x": {"kind": "points", "metrics": ["mmd"]}}
+    assert [name for name in build.table_files(asked) if "--" in name] == ["x--mmd.md", "x--mmd.tex"]
     headline = pd.read_csv(results / "tables" / "headline.csv")
     assert set(headline["metric"]) == {"endpoint_rmse", "fd-digits"}
 
@@ -51,7 +57,10 @@ def test_provenance(data):
 @pytest.fixture
 def ruined(tmp_path: Path) -> Path:
     """An experiment in which every training run failed."""
-    folder = synthetic.write(tmp_path / "ruined")
+    folder = synthetic.write(tmp_path / "ruined", measured=True)
+    for name in ("timing", "snapshots", "maps"):
+        header = (folder / f"{name}.csv").read_text(encoding="utf-8").splitlines()[0]
+        (folder / f"{name}.csv").write_text(f"{header}\n", encoding="utf-8")
     for name in ("metrics", "costs"):
         table = pd.read_csv(folder / f"{name}.csv", dtype=str, keep_default_na=False)
         lost = table["student"].isin(list(synthetic.STUDENTS))
@@ -75,13 +84,33 @@ def test_a_ruined_experiment_still_reports(ruined):
         assert (ruined / "figures" / f"{stem}.png").stat().st_size > 1000
     assert "30 of 30 training runs failed" in page and "no student has a value" in page
     assert page.count("out of memory") > 30
+    assert "nothing is ranked" in page and "On the front" not in page and "No step was timed." in page
+    assert len(pd.read_csv(ruined / "tables" / "convergence.csv")) == 0
+    ranks = pd.read_csv(ruined / "tables" / "ranks.csv")
+    assert ranks["mean_rank"].isna().all() and (ranks["failed"] == ranks["runs"]).all()
+    # Failed runs equal failed runs.
+    assert set(ranks["improvement"].dropna()) == {0.5}
+
+
+def test_files_of_further_measurements_may_be_missing(tmp_path):
+    folder = synthetic.write(tmp_path / "plain")
+    assert not any((folder / f"{name}.csv").exists() for name in ("timing", "snapshots", "maps"))
+    data = inputs.load(folder)
+    assert (len(data.timing), len(data.snapshots), len(data.maps)) == (0, 0, 0)
+    build.write_tables(folder)
+    written = build.write_figures(folder)
+    assert not any("convergence" in path.name or "defects" in path.name for path in written)
+    page = build.write_page(folder, tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "On the front" not in page and "not measured" in page
+    methods = pd.read_csv(folder / "tables" / "methods.csv", keep_default_na=False)
+    assert set(methods["relative_low"]) == {""}
 
 
 def test_one_problem_alone(results, monkeypatch):
     stems: list[str] = []
     monkeypatch.setattr(figures, "save", lambda figure, stem: stems.append(stem.name) or [])
     build.write_figures(results, "digits")
-    assert stems == ["digits--quality", "digits--training", "digits--grid"]
+    assert stems == ["digits--quality", "digits--training", "digits--grid", "digits--convergence", "digits--defects"]
     with pytest.raises(ValueError, match=r"no problem 'moons'; it has ring, digits"):
         build.write_figures(results, "moons")
 

@@ -34,11 +34,18 @@ def test_names_are_the_declared_ones(experiment):
         "ring--training",
         "ring--samples",
         "ring--trajectories",
+        "ring--convergence",
+        "ring--defects",
         "digits--quality",
         "digits--training",
         "digits--grid",
+        "digits--convergence",
+        "digits--defects",
         "cost",
     ]
+    assert figure_names({"x": {"kind": "images"}}, range(10)) == ["x--quality", "x--training", "x--grid", "cost"]
+    many = ["x--quality", "x--families", "x--training", "x--grid", "x--defects", "cost"]
+    assert figure_names({"x": {"kind": "images", "snapshots": False, "maps": True}}, range(11)) == many
     with pytest.raises(ValueError, match=r"'x' is of kind 'sounds'"):
         figure_names({"x": {"kind": "sounds"}})
 

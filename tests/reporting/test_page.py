@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 
 from tests.reporting import synthetic
 from ttfm.reporting import build
-from ttfm.reporting.page import LEARNS, build_page, embed, linked
+from ttfm.reporting.labels import LEARNS
+from ttfm.reporting.page import build_page, embed, linked
 from ttfm.reporting.provenance import provenance
 
 VOID = {"meta", "link", "img", "source", "br", "input"}
@@ -56,11 +58,11 @@ def document(page: Path) -> Document:
 
 def test_every_image_is_embedded_and_described(document):
     images = document.all("img")
-    assert len(images) == 8
+    assert len(images) == 12
     for image in images:
         assert image["src"].startswith("data:image/") and len(image["alt"]) > 60
         assert int(image["width"]) > 0 and int(image["height"]) > 0
-    assert len(document.all("source")) == 5
+    assert len(document.all("source")) == 7
 
 
 def test_nothing_is_loaded_from_anywhere(document):
@@ -97,7 +99,7 @@ def test_size(page):
 def test_sections_come_in_order_and_every_anchor_exists(document):
     sections = [attrs["id"] for attrs in document.all("section")]
     assert sections == [
-        *("headline", "findings", "problem-1", "problem-2", "cost", "methods"),
+        *("headline", "findings", "ranking", "problem-1", "problem-2", "cost", "methods"),
         *("notes", "failed", "reproduce", "provenance"),
     ]
     ids = [attrs["id"] for _, attrs in document.elements if attrs.get("id")]
@@ -110,9 +112,9 @@ def test_sections_come_in_order_and_every_anchor_exists(document):
 
 
 def test_tables_are_complete(document, summary):
-    # One headline, twelve metrics, two of cost: sortable. Methods and failures are not.
+    # One headline, one of ranks, twelve metrics, two of cost: sortable. Methods and failures are not.
     classes = [attrs["class"].split() for attrs in document.all("table")]
-    assert sum("sortable" in names for names in classes) == 15 and len(classes) == 17
+    assert sum("sortable" in names for names in classes) == 16 and len(classes) == 18
     best = [attrs for attrs in document.all("td") if attrs.get("class") == "best"]
     headline = summary[summary["metric"].isin(["endpoint_rmse", "fd-digits"])]
     assert len(best) == int(summary["best"].sum()) + int(headline["best"].sum())
@@ -153,13 +155,13 @@ def test_missing_figures_are_named(tmp_path):
         embed(tmp_path / "cost.svg", "alt", "caption")
 
 
-def test_paragraphs_follow_the_plan(data, summary, results):
+def test_paragraphs_follow_the_plan(data, results):
     """Neither remark appears where no student calls for it, and a dirty tree is said."""
     changed = {"loss": "x", "needs_teacher": True}
     students = {name: about | changed for name, about in data.experiment["students"].items()}
     experiment = data.experiment | {"students": students}
     found = provenance(data) | {"dirty": True, "wall_seconds": None}
-    figures = build.figure_files(results / "figures", experiment["problems"])
-    text = build_page(experiment, summary, data.metrics, data.costs, figures, found, [])
+    figures = build.figure_files(results / "figures", experiment)
+    text = build_page(dataclasses.replace(data, experiment=experiment), figures, found, [])
     assert "a reconstruction" not in text.replace("(reconstruction)", "") and "without a teacher" not in text
     assert "with uncommitted changes" in text and 'id="notes"' not in text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,16 @@ import pandas as pd
 
 from ttfm.evaluation.catalogue import names as metric_names
 from ttfm.files import read_arrays, write_text
+from ttfm.reporting.convergence import summarise_convergence
 from ttfm.reporting.costs import cost_table, summarise_costs
 from ttfm.reporting.inputs import Results, load
 from ttfm.reporting.labels import problem_metrics
 from ttfm.reporting.markup import latex, markdown
-from ttfm.reporting.names import VECTOR, figure_names
+from ttfm.reporting.methods import methods_table, summarise_methods
+from ttfm.reporting.names import VECTOR, figure_names, table_files
 from ttfm.reporting.palette import marks
 from ttfm.reporting.provenance import provenance, skipped_notes
+from ttfm.reporting.ranks import highlighted, rank_table, summarise_ranks
 from ttfm.reporting.summary import summarise, summary_csv
 from ttfm.reporting.tables import Table, headline_table, metric_table
 
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
     from ttfm.reporting.figures import Sampled
 
-__all__ = ["figure_names", "write_figures", "write_page", "write_tables"]
+__all__ = ["figure_names", "table_files", "write_figures", "write_page", "write_tables"]
 
 NO_PATH = {
     "to_data": "learns the map to data only: it re-noises between steps and follows no path",
@@ -35,7 +38,7 @@ NO_PATH = {
 
 
 def write_tables(results: Path) -> list[Path]:
-    """Write ``summary.csv``, ``headline``, ``cost`` and a table per problem and metric of its kind; returns the paths.
+    """Write all of ``table_files``: returns their paths, and those of tables of metrics that the catalogue lacks.
 
     The CSV files hold numbers to compute with; Markdown and LaTeX hold them as printed.
 
@@ -46,13 +49,22 @@ def write_tables(results: Path) -> list[Path]:
     folder = data.folder / "tables"
     summary = summarise(data.metrics, data.experiment)
     costs = summarise_costs(data.costs, data.experiment)
+    methods = summarise_methods(data.experiment, data.records, data.timing)
+    ranks = summarise_ranks(data.metrics, summary, data.costs, data.experiment)
     headline = {problem: about["headline"] for problem, about in data.experiment["problems"].items()}
     texts = {
         "summary.csv": summary_csv(summary),
+        "convergence.csv": summary_csv(summarise_convergence(data.snapshots, data.experiment)),
+        "methods.csv": summary_csv(methods),
+        "ranks.csv": summary_csv(ranks),
         "headline.csv": summary_csv(summary[summary["metric"] == summary["problem"].map(headline)]),
         "cost.csv": summary_csv(costs),
     }
-    tables = [headline_table(summary, data.experiment)]
+    tables = [
+        methods_table(methods, data.timing, data.experiment),
+        headline_table(summary, data.experiment),
+        rank_table(ranks, data.experiment),
+    ]
     for problem, about in data.experiment["problems"].items():
         # Every metric of the problem's kind has its table, so that a workflow can declare them before any is measured.
         for metric in dict.fromkeys(
@@ -73,12 +85,12 @@ def _seeds(data: Results, problem: str, student: str) -> Iterable[tuple[int, dic
         yield seed, data.records.get((problem, student, seed), {})
 
 
-def _sampled(data: Results, problem: str, student: str) -> Sampled:
+def _sampled(data: Results, problem: str, student: str, shown: list[str]) -> Sampled:
     """The samples of the first seed that succeeded, or why there are none."""
     from ttfm.reporting.figures import Sampled
 
     about = data.experiment["students"][student]
-    mark = marks(data.experiment["students"])[student]
+    mark = marks(data.experiment["students"], shown)[student]
     reasons = []
     for seed, record in _seeds(data, problem, student):
         path = data.folder / problem / student / str(seed) / "samples.npz"
@@ -97,13 +109,13 @@ def _euler(data: Results, problem: str) -> Sampled:
     return Sampled("Teacher, Euler", None, arrays, reason="the teacher's Euler samples are missing")
 
 
-def _array_figures(data: Results, problem: str) -> dict[str, Figure]:
-    """The figures of one problem that show samples."""
+def _array_figures(data: Results, problem: str, shown: list[str]) -> dict[str, Figure]:
+    """The figures of one problem that show samples, of these students alone."""
     from ttfm.reporting import figures
 
     about = data.experiment["problems"][problem]
     budgets = data.experiment["budgets"]
-    students = [_sampled(data, problem, student) for student in data.experiment["students"]]
+    students = [_sampled(data, problem, student, shown) for student in shown]
     methods = [_euler(data, problem), *students]
     # Empty where the teacher failed.
     solution = read_arrays(data.folder / problem / "solution.npz")
@@ -119,6 +131,26 @@ def _array_figures(data: Results, problem: str) -> dict[str, Figure]:
 def _reasons(data: Results, problem: str) -> str:
     rows: pd.DataFrame = data.costs[(data.costs["problem"] == problem) & (data.costs["status"] != "ok")]
     return "; ".join(dict.fromkeys(rows["reason"]))
+
+
+def _chart(data: Results, summary: pd.DataFrame, problem: str, family: str, shown: list[str]) -> Figure:
+    """A figure of one problem that is made from tables."""
+    from ttfm.reporting import figures
+
+    plan, reason = data.experiment, _reasons(data, problem)
+    match family:
+        case "quality":
+            return figures.quality(summary, plan, problem, shown)
+        case "families":
+            return figures.families(summary, plan, problem, shown)
+        case "training":
+            return figures.training(data.curves, plan, problem, reason, shown)
+        case "convergence":
+            return figures.convergence(data.snapshots, plan, problem, reason, shown)
+        case "defects":
+            absent = [name for name, about in plan["students"].items() if about["learns"] != "any_to_any"]
+            return figures.defects(data.maps, plan, problem, absent, reason, shown)
+    raise ValueError(f"there is no figure {problem}--{family}")
 
 
 def write_figures(results: Path, problem: str | None = None) -> list[Path]:
@@ -139,24 +171,26 @@ def write_figures(results: Path, problem: str | None = None) -> list[Path]:
     if problem is not None and problem not in data.experiment["problems"]:
         raise ValueError(f"{results} has no problem {problem!r}; it has {', '.join(data.experiment['problems'])}")
     summary = summarise(data.metrics, data.experiment)
+    shown = highlighted(summary, data.experiment)
     written: list[Path] = []
-    for name in data.experiment["problems"] if problem is None else [problem]:
-        drawn = {
-            f"{name}--quality": figures.quality(summary, data.experiment, name),
-            f"{name}--training": figures.training(data.curves, data.experiment, name, _reasons(data, name)),
-        }
-        for stem, figure in (drawn | _array_figures(data, name)).items():
+    for name, about in data.experiment["problems"].items():
+        if problem not in (None, name):
+            continue
+        arrays = _array_figures(data, name, shown)
+        for stem in figure_names({name: about}, data.experiment["students"])[:-1]:
+            figure = arrays.get(stem) or _chart(data, summary, name, stem.rpartition("--")[2], shown)
             written += figures.save(figure, data.folder / "figures" / stem)
     if problem is None:
         costs = summarise_costs(data.costs, data.experiment)
-        written += figures.save(figures.cost(summary, costs, data.experiment), data.folder / "figures" / "cost")
+        written += figures.save(figures.cost(summary, costs, data.experiment, shown), data.folder / "figures" / "cost")
     return written
 
 
-def figure_files(folder: Path, problems: Mapping[str, Mapping[str, Any]]) -> dict[str, Path]:
+def figure_files(folder: Path, experiment: dict[str, Any]) -> dict[str, Path]:
     """The file that the page embeds for each figure: SVG for charts, PNG where there are thousands of marks."""
     return {
-        stem: folder / f"{stem}.{'svg' if stem.split('--')[-1] in VECTOR else 'png'}" for stem in figure_names(problems)
+        stem: folder / f"{stem}.{'svg' if stem.split('--')[-1] in VECTOR else 'png'}"
+        for stem in figure_names(experiment["problems"], experiment["students"])
     }
 
 
@@ -174,11 +208,8 @@ def write_page(results: Path, out: Path) -> Path:
 
     data = load(results)
     page = build_page(
-        data.experiment,
-        summarise(data.metrics, data.experiment),
-        data.metrics,
-        data.costs,
-        figure_files(data.folder / "figures", data.experiment["problems"]),
+        data,
+        figure_files(data.folder / "figures", data.experiment),
         provenance(data),
         [*data.experiment.get("notes", []), *skipped_notes(data.metrics, data.experiment)],
     )

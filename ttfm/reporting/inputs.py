@@ -19,9 +19,15 @@ COSTS = [
     *("peak_memory_mb", "forward", "backward", "jvp", "teacher", "status", "reason", "commit", "device"),
 ]
 CURVES = ["problem", "student", "seed", "step", "loss"]
+TIMING = [
+    *("experiment", "problem", "student", "loss", "seconds_per_step", "relative", "repeats"),
+    *("status", "reason", "commit", "device"),
+]
+SNAPSHOTS = [*METRICS, "iteration", "trained_seconds"]
+MAPS = ["problem", "student", "seed", "metric", "s", "t", "value"]
 _NAMES = {"problem", "student"}
 _TEXT = {*_NAMES, "experiment", "loss", "metric", "split", "extractor", "status", "reason", "commit", "device"}
-_INTEGER = {"seed", "steps", "N"}
+_INTEGER = {"seed", "steps", "N", "iteration"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,9 @@ class Results:
         metrics: the long table; text columns hold "" where empty, numbers NA.
         costs: one row per training run.
         curves: all training curves.
+        timing: time of one training step per problem and student, beside that of ``fm``; may be empty.
+        snapshots: scores during training, like ``metrics``; may be empty.
+        maps: defects over times, one row per problem, student, seed, metric, s and t; may be empty.
         records: every ``record.json``, keyed by (problem, student, seed); a teacher's seed is None.
     """
 
@@ -42,25 +51,32 @@ class Results:
     metrics: pd.DataFrame
     costs: pd.DataFrame
     curves: pd.DataFrame
+    timing: pd.DataFrame
+    snapshots: pd.DataFrame
+    maps: pd.DataFrame
     records: dict[tuple[str, str, int | None], dict[str, Any]]
 
 
-def read_table(path: Path, columns: list[str], text: set[str]) -> pd.DataFrame:
+def read_table(path: Path, columns: list[str], text: set[str], *, optional: bool = False) -> pd.DataFrame:
     """Read a CSV of the experiment; further columns are kept.
 
     Args:
         path: the file.
         columns: columns it must have.
         text: columns that hold text; all others hold numbers.
+        optional: whether a missing file is an empty table.
 
     Raises:
         FileNotFoundError: naming the file and what makes it.
         ValueError: naming the file and the missing columns, or the column that is not numeric.
     """
-    if not path.is_file():
+    if path.is_file():
+        # Everything as text first: a student may well be called "NA", and an empty cell must stay distinct from it.
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    elif optional:
+        table = pd.DataFrame(columns=columns, dtype=str)
+    else:
         raise FileNotFoundError(f"{path} does not exist; run the experiment's collection step before its report")
-    # Everything as text first: a student may well be called "NA", and an empty cell must stay distinct from it.
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise ValueError(f"{path}: no column {', '.join(missing)}; it was written by another version, collect it again")
@@ -117,5 +133,9 @@ def load(results: Path) -> Results:
         metrics=read_table(results / "metrics.csv", METRICS, _TEXT),
         costs=read_table(results / "costs.csv", COSTS, _TEXT),
         curves=read_table(results / "curves.csv", CURVES, _NAMES),
+        # Measured only where an experiment asks for it.
+        timing=read_table(results / "timing.csv", TIMING, _TEXT, optional=True),
+        snapshots=read_table(results / "snapshots.csv", SNAPSHOTS, _TEXT, optional=True),
+        maps=read_table(results / "maps.csv", MAPS, {*_NAMES, "metric"}, optional=True),
         records=_records(results, experiment),
     )

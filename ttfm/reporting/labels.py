@@ -20,6 +20,15 @@ REFERENCE_TITLES = {
 }
 
 
+LEARNS = {
+    "any_to_any": "the jump between any two times",
+    "to_data": "the jump from any time to data",
+    "velocity": "the velocity",
+    "own": "samples, by a sampler of its own",
+}
+"""What a student learns, in plain words."""
+
+
 def metric_label(name: str) -> Metric:
     """The catalogue's words on a metric; one that it does not know (from a plug-in) goes by its own name."""
     return METRICS.get(name) or Metric(name, name, "", "", depends_on_steps=True, kind="both", signed=True)
@@ -44,6 +53,13 @@ def method_title(experiment: Mapping[str, Any], student: str) -> str:
     if student in REFERENCE_TITLES:
         return REFERENCE_TITLES[student]
     return str(experiment["students"].get(student, {}).get("title", student))
+
+
+def baseline(experiment: Mapping[str, Any]) -> str:
+    """The student that differences refer to: the experiment's choice, else the first of loss lfmd, else the first."""
+    students: Mapping[str, Any] = experiment["students"]
+    lagrangian = [name for name, about in students.items() if about.get("loss") == "lfmd"]
+    return str(experiment.get("baseline") or next(iter([*lagrangian, *students])))
 
 
 def step_columns(summary: pd.DataFrame, experiment: Mapping[str, Any], problem: str, metric: str) -> list[int | None]:

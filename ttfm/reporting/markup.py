@@ -12,7 +12,7 @@ _LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", "[": "{[}", "]": "{]}", "*": "{*}", '"': "''",
-    "±": r"$\pm$", "†": r"\textdagger{}", "–": "--", "—": "---",
+    "±": r"$\pm$", "−": "$-$", "†": r"\textdagger{}", "–": "--", "—": "---",
     "²": r"\textsuperscript{2}", "…": r"\ldots{}", "×": r"$\times$", "\n": " ", "\r": " ", "\t": " ",
 })  # fmt: skip
 
@@ -48,12 +48,12 @@ def markdown(table: Table) -> str:
     header = list(table.header)
     if table.groups:
         titles = [title for title, span in table.groups for _ in range(span)]
-        header = [f"{title}, {name}" for title, name in zip(titles, header, strict=True)]
+        header = [f"{title}, {name}" if title else name for title, name in zip(titles, header, strict=True)]
     lines = [
         f"### {markdown_text(table.title)}",
         "",
         f"| {' | '.join(markdown_text(name) for name in (table.stub, *header))} |",
-        f"|:--{'|--:' * len(header)}|",
+        f"|:--{('|:--' if table.words else '|--:') * len(header)}|",
         *(_markdown_row(row, reference=False) for row in table.body),
     ]
     if table.references:
@@ -91,14 +91,15 @@ def latex(table: Table) -> str:
         rf"  \caption{{{latex_text(table.title)}. {latex_text(table.caption)}}}",
         rf"  \label{{tab:{''.join(c if c.isascii() and c.isalnum() else '-' for c in table.name)}}}",
         *([r"  \resizebox{\linewidth}{!}{%"] if wide else []),
-        rf"  \begin{{tabular}}{{l{'r' * len(table.header)}}}",
+        rf"  \begin{{tabular}}{{l{('l' if table.words else 'r') * len(table.header)}}}",
         r"    \toprule",
     ]
     if table.groups:
         titles, rules, column = [""], [], 2
         for title, span in table.groups:
             titles.append(rf"\multicolumn{{{span}}}{{c}}{{{latex_text(title)}}}")
-            rules.append(rf"\cmidrule(lr){{{column}-{column + span - 1}}}")
+            if title:
+                rules.append(rf"\cmidrule(lr){{{column}-{column + span - 1}}}")
             column += span
         lines += [f"    {' & '.join(titles)} \\\\", f"    {' '.join(rules)}"]
     lines += [f"    {' & '.join(map(latex_text, (table.stub, *table.header)))} \\\\", r"    \midrule"]

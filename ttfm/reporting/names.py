@@ -1,32 +1,67 @@
-"""Which figures an experiment has, by name: needed when a workflow is planned, so nothing heavy is imported here."""
+"""Which tables and figures an experiment has, by name: needed when a workflow is planned, so nothing heavy is imported
+here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-VECTOR = ("quality", "training", "cost")
+from ttfm.evaluation.catalogue import names as metric_names
+
+VECTOR = ("quality", "families", "training", "convergence", "cost")
 """Families that the page shows as SVG (few marks, sharp at any size); the others hold thousands of marks."""
 
 FAMILIES = {
     "points": ("quality", "training", "samples", "trajectories"),
     "images": ("quality", "training", "grid"),
 }
+MANY = 10
+"""The most students that one chart tells apart. Where there are more, charts draw ``SHOWN`` in colour and the rest in
+grey, sample figures show these alone, and a figure ``<problem>--families`` has a panel for each family of losses."""
+SHOWN = 8
+"""How many students stand out where there are more than ``MANY``: the baseline and the lowest mean ranks."""
+
+_PRINTED = ("methods", "headline", "ranks", "cost")
 
 
-def figure_names(problems: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _families(name: str, problem: Mapping[str, Any], students: Collection[str]) -> list[str]:
+    kind = problem.get("kind")
+    if kind not in FAMILIES:
+        raise ValueError(f"problem {name!r} is of kind {kind!r}; reporting knows {', '.join(FAMILIES)}")
+    first, *others = FAMILIES[kind]
+    families = [first, *(["families"] if len(students) > MANY else []), *others]
+    # These need measurements of their own, which only some experiments ask for.
+    return families + [
+        family for family, key in (("convergence", "snapshots"), ("defects", "maps")) if problem.get(key)
+    ]
+
+
+def figure_names(problems: Mapping[str, Mapping[str, Any]], students: Collection[str] = ()) -> list[str]:
     """Stems of all figures of an experiment, in display order; files are ``figures/<stem>.png`` and ``.svg``.
 
     Args:
-        problems: ``problems`` of ``experiment.json``; only each problem's ``kind`` is read.
+        problems: ``problems`` of ``experiment.json``; of each only ``kind``, ``snapshots`` and ``maps`` are read.
+        students: ``students`` of ``experiment.json``; only their number is read.
 
     Raises:
         ValueError: naming the problem, if its ``kind`` is neither "points" nor "images".
     """
-    stems = []
-    for name, problem in problems.items():
-        kind = problem.get("kind")
-        if kind not in FAMILIES:
-            raise ValueError(f"problem {name!r} is of kind {kind!r}; reporting knows {', '.join(FAMILIES)}")
-        stems += [f"{name}--{family}" for family in FAMILIES[kind]]
+    stems = [f"{name}--{family}" for name, problem in problems.items() for family in _families(name, problem, students)]
     return [*stems, "cost"]
+
+
+def table_files(problems: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Names of all files under ``tables/`` of an experiment.
+
+    Args:
+        problems: ``problems`` of ``experiment.json``; of each only ``metrics`` is read, and ``kind`` where there are
+            none. A metric that neither names (from a plug-in) gets a table too, which no workflow can declare.
+    """
+    metrics = [
+        f"{name}--{metric}"
+        for name, problem in problems.items()
+        for metric in problem.get("metrics", metric_names(problem["kind"]))
+    ]
+    files = ["summary.csv", "convergence.csv", *(f"{stem}.csv" for stem in _PRINTED)]
+    return files + [f"{stem}.{ending}" for stem in (*_PRINTED, *metrics) for ending in ("md", "tex")]

@@ -88,6 +88,12 @@ def listed(names: Iterable[str]) -> str:
     return f"{', '.join(items[:-1])} and {items[-1]}"
 
 
+def some(names: Iterable[str], most: int = 8) -> str:
+    """``listed``, but of more than ``most`` names only the first and how many follow: "A, B and 7 others"."""
+    items = list(names)
+    return listed(items if len(items) <= most else [*items[: most - 1], f"{len(items) - most + 1} others"])
+
+
 def plural(count: int, word: str) -> str:
     """A count with its noun: "1 seed", "3 seeds"."""
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"

@@ -19,20 +19,21 @@ from markupsafe import Markup
 
 from ttfm.reporting import palette
 from ttfm.reporting.alt import alternative, caption
+from ttfm.reporting.convergence import front_sentence, summarise_convergence
 from ttfm.reporting.costs import cost_table, summarise_costs
+from ttfm.reporting.inputs import Results
 from ttfm.reporting.labels import metric_label, problem_metrics, steps_list
-from ttfm.reporting.names import figure_names
+from ttfm.reporting.methods import methods_table, summarise_methods
+from ttfm.reporting.names import MANY, figure_names
 from ttfm.reporting.numbers import duration, listed, plural
 from ttfm.reporting.provenance import failures
+from ttfm.reporting.ranks import highlighted, rank_sentences, rank_table, summarise_ranks
+from ttfm.reporting.ranks import rules as rank_rules
+from ttfm.reporting.summary import summarise
 from ttfm.reporting.tables import RULES, headline_table, metric_table
 from ttfm.reporting.verdict import findings
 
 HERE = Path(__file__).parent
-LEARNS = {
-    "any_to_any": "the jump between any two times",
-    "to_data": "the jump from any time to data",
-    "velocity": "the velocity",
-}
 _ARXIV = re.compile(r"(arXiv:? ?(\d{4}\.\d{4,5}))")
 
 
@@ -93,8 +94,8 @@ def linked(text: str) -> list[tuple[str, str]]:
 
 def style() -> str:
     """The page's style sheet, the students' colours included."""
-    light = "".join(f".c{i}{{color:{colour}}}" for i, colour in enumerate(palette.COLOURS))
-    dark = "".join(f".c{i}{{color:{colour}}}" for i, colour in enumerate(palette.ON_DARK))
+    light = "".join(f".c{i}{{color:{colour}}}" for i, colour in enumerate((*palette.COLOURS, palette.FAINT)))
+    dark = "".join(f".c{i}{{color:{colour}}}" for i, colour in enumerate((*palette.ON_DARK, palette.DARK_FAINT)))
     text = (HERE / "page.css").read_text(encoding="utf-8")
     return f"{text}\n{light}\n@media screen and (prefers-color-scheme: dark){{{dark}}}\n"
 
@@ -122,7 +123,11 @@ def _environment() -> Environment:
 
 
 def _problems(
-    summary: pd.DataFrame, costs: pd.DataFrame, experiment: Mapping[str, Any], shown: Mapping[str, Figure]
+    experiment: Mapping[str, Any],
+    summary: pd.DataFrame,
+    costs: pd.DataFrame,
+    convergence: pd.DataFrame,
+    shown: Mapping[str, Figure],
 ) -> list[dict[str, Any]]:
     sections: list[dict[str, Any]] = []
     for name, about in experiment["problems"].items():
@@ -133,7 +138,8 @@ def _problems(
             "headline": metric_label(about["headline"]).title,
             "teacher": "known in closed form" if about["teacher"] == "closed_form" else "learned by flow matching",
             "seeds": plural(len(about["seeds"]), "seed"),
-            "figures": [shown[stem] for stem in figure_names({name: about})[:-1]],
+            "figures": [shown[stem] for stem in figure_names({name: about}, experiment["students"])[:-1]],
+            "convergence": front_sentence(convergence, experiment, name),
             "tables": [
                 (metric_label(metric).title, metric_table(summary, experiment, name, metric))
                 for metric in problem_metrics(summary, experiment, name)
@@ -163,23 +169,12 @@ def _facts(experiment: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def build_page(
-    experiment: dict[str, Any],
-    summary: pd.DataFrame,
-    metrics: pd.DataFrame,
-    costs: pd.DataFrame,
-    figures: Mapping[str, Path],
-    provenance: Mapping[str, Any],
-    notes: list[str],
-) -> str:
+def build_page(data: Results, figures: Mapping[str, Path], provenance: Mapping[str, Any], notes: list[str]) -> str:
     """The experiment's page as HTML; nothing is loaded from anywhere, every value is escaped.
 
     Args:
-        experiment: ``experiment.json``.
-        summary: from ``summarise``.
-        metrics: the long table.
-        costs: ``costs.csv``, one row per run.
-        figures: PNG or SVG file of every name in ``figure_names(experiment["problems"])``.
+        data: the experiment's files.
+        figures: PNG or SVG file of every name in ``figure_names``.
         provenance: from ``provenance``.
         notes: sentences for the notes section.
 
@@ -187,11 +182,21 @@ def build_page(
         FileNotFoundError: naming a figure that does not exist.
         KeyError: naming a figure that ``figures`` lacks.
     """
+    experiment = data.experiment
+    summary = summarise(data.metrics, experiment)
+    costs = summarise_costs(data.costs, experiment)
+    convergence = summarise_convergence(data.snapshots, experiment)
+    ranks = summarise_ranks(data.metrics, summary, data.costs, experiment)
+    methods = summarise_methods(experiment, data.records, data.timing)
+    coloured = highlighted(summary, experiment)
     shown = {
-        stem: embed(figures[stem], alternative(stem, summary, experiment), caption(stem))
-        for stem in figure_names(experiment["problems"])
+        stem: embed(
+            figures[stem],
+            alternative(stem, summary, experiment, coloured, convergence),
+            caption(stem, experiment, coloured, convergence),
+        )
+        for stem in figure_names(experiment["problems"], experiment["students"])
     }
-    cost_summary = summarise_costs(costs, experiment)
     # Only the package's own two files enter the page unescaped.
     css, script = style(), (HERE / "page.js").read_text(encoding="utf-8")
     return _environment().get_template("page.html.j2").render(
@@ -202,14 +207,18 @@ def build_page(
         facts=_facts(experiment),
         headline=headline_table(summary, experiment),
         rules=RULES,
-        findings=findings(summary, cost_summary, experiment),
-        problems=_problems(summary, cost_summary, experiment, shown),
+        ranks=rank_table(ranks, experiment),
+        rank_rules=rank_rules(experiment),
+        rank_sentences=rank_sentences(ranks, experiment),
+        findings=findings(summary, costs, experiment),
+        problems=_problems(experiment, summary, costs, convergence, shown),
         cost_figure=shown["cost"],
-        learns=LEARNS,
+        many=len(experiment["students"]) > MANY,
+        methods=methods_table(methods, data.timing, experiment),
         notes=notes,
-        failures=failures(metrics, costs, experiment),
+        failures=failures(data.metrics, data.costs, experiment),
         provenance=provenance,
         config=json.dumps(provenance.get("config", {}), indent=2, ensure_ascii=False),
-        marks=palette.marks(experiment["students"]),
+        marks=palette.marks(experiment["students"], coloured),
         shapes=palette.SHAPES,
     )  # fmt: skip

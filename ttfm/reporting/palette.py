@@ -6,7 +6,7 @@ the marker says the same thing again without colour. No plotting library is impo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 # seaborn's "colorblind" palette without its yellow, pale pink and grey, which vanish on white or mean "reference" here.
@@ -24,36 +24,53 @@ SHAPES = {
     "P": "M-1.7-4.6H1.7V-1.7H4.6V1.7H1.7V4.6H-1.7V1.7H-4.6V-1.7H-1.7Z",
     "X": "M-2.4-4.6L0-2.2 2.4-4.6 4.6-2.4 2.2 0 4.6 2.4 2.4 4.6 0 2.2-2.4 4.6-4.6 2.4-2.2 0-4.6-2.4Z",
     "p": "M0-4.8L4.6-1.5 2.8 3.9H-2.8L-4.6-1.5Z",
+    ".": "M2.4 0A2.4 2.4 0 1 1-2.4 0A2.4 2.4 0 1 1 2.4 0Z",
 }
 """The markers as SVG paths in a box from -6 to 6, for keys on the page."""
 
 INK, MUTED, GRID, PAPER = "#1f2328", "#656d76", "#e4e7eb", "#ffffff"
 """Text and axes, references, grid lines and background of every figure."""
 DARK_INK, DARK_MUTED, DARK_GRID, DARK_PAPER = "#e6e8eb", "#9aa3ad", "#2c3138", "#14171b"
+FAINT, DARK_FAINT = "#b3bbc4", "#5b646f"
+"""Students in the background, where there are too many for a colour each."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """How a student is drawn: its place in the palette, a hexadecimal colour and a matplotlib marker."""
+    """How a student is drawn: its place in the palette (after the last: in grey), a colour and a matplotlib marker."""
 
     index: int
     colour: str
     marker: str
 
 
-def marks(students: Iterable[str]) -> dict[str, Mark]:
-    """A mark for each student in display order; the first 64 differ from each other in colour or marker."""
+BEHIND = Mark(len(COLOURS), FAINT, ".")
+"""The mark of every student in the background."""
+
+
+def marks(students: Iterable[str], shown: Collection[str] | None = None) -> dict[str, Mark]:
+    """A mark for each student in display order; the first 64 in colour differ from each other in colour or marker.
+
+    Args:
+        students: all students.
+        shown: those in colour; None for all.
+    """
     size = len(COLOURS)
-    return {
-        name: Mark(i % size, COLOURS[i % size], MARKERS[(i + i // size) % len(MARKERS)])
-        for i, name in enumerate(students)
-    }
+    found: dict[str, Mark] = {}
+    i = 0
+    for name in students:
+        if shown is not None and name not in shown:
+            found[name] = BEHIND
+            continue
+        found[name] = Mark(i % size, COLOURS[i % size], MARKERS[(i + i // size) % len(MARKERS)])
+        i += 1
+    return found
 
 
 def for_dark(svg: str) -> str:
     """The text of an SVG figure of this package, recoloured for a dark background."""
-    light = (*COLOURS, INK, MUTED, GRID, PAPER)
-    dark = (*ON_DARK, DARK_INK, DARK_MUTED, DARK_GRID, DARK_PAPER)
+    light = (*COLOURS, INK, MUTED, GRID, PAPER, FAINT)
+    dark = (*ON_DARK, DARK_INK, DARK_MUTED, DARK_GRID, DARK_PAPER, DARK_FAINT)
     for before, after in zip(light, dark, strict=True):
         svg = svg.replace(before, after)
     return svg

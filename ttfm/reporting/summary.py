@@ -43,6 +43,11 @@ def overlap(mean: float, ci: float, other_mean: float, other_ci: float) -> bool:
     return abs(mean - other_mean) <= half_widths
 
 
+def same_protocol(rows: pd.DataFrame) -> bool:
+    """Whether numbers were scored alike (N, split, extractor), so that they can be compared."""
+    return len(rows[_PROTOCOL].drop_duplicates()) <= 1
+
+
 def _cell(rows: pd.DataFrame) -> dict[str, Any]:
     finite = np.isfinite(rows["value"].to_numpy(dtype=float))
     ok = (rows["status"] == "ok").to_numpy()

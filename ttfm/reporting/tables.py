@@ -82,6 +82,7 @@ class Table:
         body: rows that compete.
         references: rows set apart.
         notes: why cells are empty, one sentence each.
+        words: whether cells hold words, which are set flush left.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Table:
     body: tuple[Row, ...]
     references: tuple[Row, ...]
     notes: tuple[str, ...]
+    words: bool = False
 
     @property
     def caption(self) -> str:

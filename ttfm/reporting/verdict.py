@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ttfm.reporting.labels import REFERENCES, method_title, metric_label, problem_metrics, step_columns, steps_list
-from ttfm.reporting.numbers import compact, duration, listed, plural, with_interval
+from ttfm.reporting.numbers import compact, duration, listed, plural, some, with_interval
 from ttfm.reporting.summary import overlap, pick
 
 
@@ -48,7 +48,7 @@ class _Problem:
         return method_title(self.experiment, student)
 
     def names(self, rows: pd.DataFrame) -> str:
-        return listed(self.title(student) for student in rows["student"])
+        return some(self.title(student) for student in rows["student"])
 
     def trained(self, metric: str, steps: int | None) -> pd.DataFrame:
         rows = self.summary[(self.summary["problem"] == self.problem) & (self.summary["metric"] == metric)]
@@ -87,7 +87,7 @@ class _Problem:
                 else ""
             )
             return f"{text}; no other interval overlaps it{nearest}."
-        tied = listed(f"{self.title(row['student'])} ({value(row, first)})" for _, row in ties.iterrows())
+        tied = some(f"{self.title(row['student'])} ({value(row, first)})" for _, row in ties.iterrows())
         who = f"the interval of {tied} overlaps it" if len(ties) == 1 else f"the intervals of {tied} overlap it"
         return f"{text}; {who}, so no ranking among them is claimed."
 
@@ -141,7 +141,7 @@ class _Problem:
             "higher": "raises that of",
             "same": "leaves overlapping intervals for",
         }
-        parts = [f"{words[group]} {listed(names)}" for group, names in groups.items() if names]
+        parts = [f"{words[group]} {some(names)}" for group, names in groups.items() if names]
         return [f"Going from {first} to {steps_list([last or 0])} {'; '.join(parts)}."] if parts else []
 
     def sentences(self) -> tuple[str, ...]:
@@ -187,7 +187,7 @@ def cost_sentences(summary: pd.DataFrame, costs: pd.DataFrame, experiment: Mappi
         if front:
             verb = "is" if len(front) == 1 else "are"
             text += (
-                f"; by the means, {listed(front)} {verb} beaten by no other student in both time and the headline "
+                f"; by the means, {some(front)} {verb} beaten by no other student in both time and the headline "
                 f"metric {_at(steps).strip()}".rstrip()
             )
         sentences.append(f"{text}.")

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from ttfm.reporting.figures.convergence import convergence
 from ttfm.reporting.figures.cost import cost
+from ttfm.reporting.figures.defects import defects
+from ttfm.reporting.figures.families import families
 from ttfm.reporting.figures.quality import quality
 from ttfm.reporting.figures.samples import Sampled, image_grid, samples, trajectories
 from ttfm.reporting.figures.style import save
 from ttfm.reporting.figures.training import training
 
-__all__ = ["Sampled", "cost", "image_grid", "quality", "samples", "save", "training", "trajectories"]
+__all__ = [
+    "Sampled",
+    "convergence",
+    "cost",
+    "defects",
+    "families",
+    "image_grid",
+    "quality",
+    "samples",
+    "save",
+    "training",
+    "trajectories",
+]

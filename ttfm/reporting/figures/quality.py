@@ -14,6 +14,7 @@ from ttfm.reporting.figures.style import (
     MAX_HEIGHT,
     REFERENCE_LINES,
     WIDTH,
+    Shown,
     legend,
     legend_height,
     message,
@@ -24,7 +25,7 @@ from ttfm.reporting.figures.style import (
     value_axis,
 )
 from ttfm.reporting.labels import REFERENCES, metric_label, problem_metrics, step_columns
-from ttfm.reporting.palette import MUTED
+from ttfm.reporting.palette import BEHIND, MUTED
 from ttfm.reporting.summary import joined
 
 _DODGE = 0.045
@@ -52,12 +53,16 @@ def _references(axes: Axes, rows: pd.DataFrame) -> np.ndarray:
     return np.array(levels)
 
 
-def _by_steps(axes: Axes, rows: pd.DataFrame, experiment: Mapping[str, Any]) -> None:
-    styles = student_marks(experiment)
+def _by_steps(axes: Axes, rows: pd.DataFrame, experiment: Mapping[str, Any], shown: Shown) -> None:
+    styles = student_marks(experiment, shown)
+    behind = sum(mark is BEHIND for mark in styles.values())
     for i, (name, mark) in enumerate(styles.items()):
         own = rows[(rows["student"] == name) & (rows["n"] > 0)]
+        if mark is BEHIND:
+            axes.plot(own["steps"].to_numpy(dtype=float), own["mean"], color=mark.colour, linewidth=0.9, marker=".")
+            continue
         # A small sideways shift, or intervals of equal methods would hide each other.
-        x = own["steps"].to_numpy(dtype=float) * 2.0 ** (_DODGE * (i - (len(styles) - 1) / 2))
+        x = own["steps"].to_numpy(dtype=float) * 2.0 ** (_DODGE * (i - behind - (len(styles) - behind - 1) / 2))
         axes.errorbar(
             x, own["mean"], yerr=_half_widths(own), color=mark.colour, marker=mark.marker, elinewidth=1.2, capsize=2.5
         )
@@ -66,9 +71,15 @@ def _by_steps(axes: Axes, rows: pd.DataFrame, experiment: Mapping[str, Any]) -> 
     step_axis(axes, experiment["budgets"])
 
 
-def _by_student(axes: Axes, rows: pd.DataFrame, experiment: Mapping[str, Any]) -> None:
-    styles = student_marks(experiment)
-    for i, (name, mark) in enumerate(styles.items()):
+def _by_student(axes: Axes, rows: pd.DataFrame, experiment: Mapping[str, Any], shown: Shown) -> None:
+    styles = student_marks(experiment, shown)
+    front = {name: mark for name, mark in styles.items() if mark is not BEHIND}
+    behind = rows[rows["student"].isin(set(styles) - set(front)) & (rows["n"] > 0)]
+    if len(front) < len(styles):
+        # One place for all in the background, the legend's last; spread so that they do not hide each other.
+        spread = len(front) + np.linspace(-0.25, 0.25, max(len(behind), 2))[: len(behind)]
+        axes.plot(spread, behind["mean"], color=BEHIND.colour, marker=BEHIND.marker, linestyle="none")
+    for i, (name, mark) in enumerate(front.items()):
         own = rows[(rows["student"] == name) & (rows["n"] > 0)]
         axes.errorbar(
             [i] * len(own), own["mean"], yerr=_half_widths(own),
@@ -76,7 +87,7 @@ def _by_student(axes: Axes, rows: pd.DataFrame, experiment: Mapping[str, Any]) -
         )  # fmt: skip
         if own.empty:
             axes.text(i, 0.04, "n/a", transform=axes.get_xaxis_transform(), ha="center", size=8.5, color=MUTED)
-    axes.set_xlim(-0.6, len(styles) - 0.4)
+    axes.set_xlim(-0.6, len(front) - 0.4 + (len(front) < len(styles)))
     axes.set_xticks([])
     axes.set_xlabel("students in the legend's order", size=8.5, color=MUTED)
     axes.grid(axis="x", visible=False)
@@ -89,7 +100,9 @@ def _title(axes: Axes, metric: str, room: int) -> None:
     axes.set_title(both if len(both) <= room else short(label.title, room))
 
 
-def _panel(axes: Axes, summary: pd.DataFrame, experiment: Mapping[str, Any], problem: str, metric: str) -> None:
+def _panel(
+    axes: Axes, summary: pd.DataFrame, experiment: Mapping[str, Any], problem: str, metric: str, shown: Shown
+) -> None:
     label = metric_label(metric)
     rows = summary[(summary["problem"] == problem) & (summary["metric"] == metric)]
     trained = rows[~rows["student"].isin(REFERENCES)]
@@ -98,13 +111,16 @@ def _panel(axes: Axes, summary: pd.DataFrame, experiment: Mapping[str, Any], pro
         return
     levels = _references(axes, rows)
     per_step = step_columns(summary, experiment, problem, metric) != [None]
-    (_by_steps if per_step else _by_student)(axes, rows, experiment)
-    shown = rows[(rows["n"] > 0) & ~rows["student"].isin(["data", "teacher"])]
-    value_axis(axes, _span(shown), levels, signed=label.signed)
+    (_by_steps if per_step else _by_student)(axes, rows, experiment, shown)
+    drawn = rows[(rows["n"] > 0) & ~rows["student"].isin(["data", "teacher"])]
+    behind = [name for name, mark in student_marks(experiment, shown).items() if mark is BEHIND]
+    # Students in the background are drawn without their intervals.
+    spans = [_span(drawn[~drawn["student"].isin(behind)]), drawn["mean"].to_numpy(dtype=float)]
+    value_axis(axes, np.concatenate(spans), levels, signed=label.signed)
 
 
 @styled
-def quality(summary: pd.DataFrame, experiment: Mapping[str, Any], problem: str) -> Figure:
+def quality(summary: pd.DataFrame, experiment: Mapping[str, Any], problem: str, shown: Shown = None) -> Figure:
     """Every metric of one problem: means over seeds with 95 % intervals, and the references.
 
     Metrics that depend on the step budget are drawn against it; the others have one mark per student, in legend order.
@@ -113,10 +129,11 @@ def quality(summary: pd.DataFrame, experiment: Mapping[str, Any], problem: str) 
         summary: from ``summarise``.
         experiment: ``experiment.json``.
         problem: its key in ``experiment["problems"]``.
+        shown: students in colour, with their intervals; None for all.
     """
     metrics = problem_metrics(summary, experiment, problem)
     rows = -(-len(metrics[1:]) // 2)
-    height = min(3.2 + 2.05 * rows + legend_height(experiment), MAX_HEIGHT)
+    height = min(3.2 + 2.05 * rows + legend_height(experiment, shown=shown), MAX_HEIGHT)
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     if not metrics:
         message(figure.add_subplot(), "no metric was computed for this problem")
@@ -126,10 +143,10 @@ def quality(summary: pd.DataFrame, experiment: Mapping[str, Any], problem: str) 
     panels += [figure.add_subplot(grid[1 + i // 2, i % 2]) for i in range(len(metrics) - 1)]
     for axes, metric in zip(panels, metrics, strict=True):
         _title(axes, metric, 31)
-        _panel(axes, summary, experiment, problem, metric)
+        _panel(axes, summary, experiment, problem, metric, shown)
     panels[0].set_title(short(f"{experiment['problems'][problem]['title']}: {panels[0].get_title(loc='left')}", 62))
     if panels[0].axison and not panels[0].get_xlabel():
         panels[0].set_xlabel("sampling steps")
     here = summary[(summary["problem"] == problem) & (summary["n"] > 0)]
-    legend(figure, experiment, [name for name in REFERENCES if name in set(here["student"])])
+    legend(figure, experiment, [name for name in REFERENCES if name in set(here["student"])], shown)
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -18,7 +18,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 
 from ttfm.files import replacing
 from ttfm.reporting.labels import method_title
-from ttfm.reporting.palette import GRID, INK, MUTED, PAPER, Mark, marks
+from ttfm.reporting.palette import BEHIND, FAINT, GRID, INK, MUTED, PAPER, Mark, marks
 
 P = ParamSpec("P")
 
@@ -164,9 +164,28 @@ def step_axis(axes: Axes, budgets: list[int]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
 
 
-def student_marks(experiment: Mapping[str, Any]) -> dict[str, Mark]:
-    """The marks of an experiment's students."""
-    return marks(experiment["students"])
+Shown = Collection[str] | None
+"""The students drawn in colour; None for all."""
+
+
+def student_marks(experiment: Mapping[str, Any], shown: Shown = None) -> dict[str, Mark]:
+    """The marks of an experiment's students; first those in the background, so that what is drawn last is in front."""
+    found = marks(experiment["students"], shown)
+    return dict(sorted(found.items(), key=lambda item: item[1] is not BEHIND))
+
+
+def _handles(experiment: Mapping[str, Any], shown: Shown) -> list[Line2D]:
+    """Handles of the students in colour, in display order, and one for all others."""
+    styles = student_marks(experiment, shown)
+    handles = [
+        Line2D([], [], color=mark.colour, marker=mark.marker, label=short(method_title(experiment, name), LABEL))
+        for name, mark in styles.items()
+        if mark is not BEHIND
+    ]
+    behind = len(styles) - len(handles)
+    if behind:
+        handles.append(Line2D([], [], color=FAINT, linewidth=1, marker=".", label=f"{behind} other students"))
+    return handles
 
 
 def _columns(labels: list[str]) -> int:
@@ -179,20 +198,16 @@ def _columns(labels: list[str]) -> int:
     return 1
 
 
-def legend_height(experiment: Mapping[str, Any], references: int = 3) -> float:
-    """Inches that ``legend`` needs for all students and this many references."""
+def legend_height(experiment: Mapping[str, Any], references: int = 3, shown: Shown = None) -> float:
+    """Inches that ``legend`` needs for the students and this many references."""
     names = list(REFERENCE_NAMES.values())[:references]
-    labels = [short(method_title(experiment, name), LABEL) for name in experiment["students"]] + names
+    labels = [str(handle.get_label()) for handle in _handles(experiment, shown)] + names
     return 0.1 + 0.2 * -(-len(labels) // _columns(labels))
 
 
-def legend(figure: Figure, experiment: Mapping[str, Any], references: list[str]) -> None:
-    """One legend for the whole figure: all students in display order, then the references drawn."""
-    styles = student_marks(experiment)
-    handles = [
-        Line2D([], [], color=mark.colour, marker=mark.marker, label=short(method_title(experiment, name), LABEL))
-        for name, mark in styles.items()
-    ]
+def legend(figure: Figure, experiment: Mapping[str, Any], references: list[str], shown: Shown = None) -> None:
+    """One legend for the whole figure: students in display order, those in grey as one, then the references drawn."""
+    handles = _handles(experiment, shown)
     handles += [Line2D([], [], label=REFERENCE_NAMES[name], **REFERENCE_LINES[name]) for name in references]
     columns = _columns([str(handle.get_label()) for handle in handles])
     figure.legend(handles=handles, loc="outside upper left", ncols=columns, handlelength=2.2, columnspacing=1.2)
