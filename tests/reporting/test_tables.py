@@ -5,10 +5,12 @@ import re
 import pytest
 
 from tests.reporting import synthetic
+from tests.reporting.test_summary import rows
+from tests.reporting.test_verdict import EXPERIMENT
 from ttfm.evaluation.catalogue import names
 from ttfm.reporting.costs import cost_table
 from ttfm.reporting.markup import latex, latex_text, markdown, markdown_text
-from ttfm.reporting.summary import pick
+from ttfm.reporting.summary import pick, summarise
 from ttfm.reporting.tables import Cell, Row, Table, headline_table, metric_table
 
 SMALL = Table(
@@ -149,3 +151,9 @@ def test_cost_means_leave_failed_runs_out(data, costs):
     assert row["seconds"] == pytest.approx(runs.loc[runs["status"] == "ok", "seconds"].mean())
     assert row["seconds"] > 1.3 * runs["seconds"].mean()
     assert (row["n"], row["failed"], row["peak_memory_mb"]) == (2, 1, 413.0)
+
+
+def test_a_description_of_the_flow_is_not_ranked():
+    table = summarise(rows({"a": [1.0, 1.1], "b": [5.0, 5.1]}, metric="straightness"), EXPERIMENT)
+    assert not table["best"].any()
+    assert "nothing is ranked" in metric_table(table, EXPERIMENT, "ring", "straightness").rules

@@ -30,6 +30,10 @@ RULES = (
     "data floor, which is one draw of two sets of real data, cannot be told from real data. With one seed there is no "
     "interval, and bold is no ranking."
 )
+DESCRIBES = (
+    "Mean over seeds ± half-width of its 95 % interval (Student's t); in brackets the number of seeds, as 2/3 where "
+    "some failed. This describes the flow: no value is better than another, and nothing is ranked."
+)
 
 
 @dataclass(frozen=True)
@@ -207,7 +211,7 @@ def metric_table(summary: pd.DataFrame, experiment: Mapping[str, Any], problem: 
         name=f"{problem}--{metric}",
         title=f"{experiment['problems'][problem]['title']}: {label.title}",
         about=label.description,
-        rules=RULES,
+        rules=RULES if label.ranked else DESCRIBES,
         scored=protocol(summary, problem, metric),
         stub="Method",
         header=tuple(steps_title(k) for k in step_columns(summary, experiment, problem, metric)),

@@ -6,7 +6,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from ttfm.files import replacing, write_json
+from ttfm.files import read_json, replacing, write_json
 from ttfm.steps.common import log, path_argument
 
 KEPT = (
@@ -18,6 +18,10 @@ KEPT = (
     "tables/headline.tex",
     "tables/cost.csv",
     "tables/cost.md",
+    "tables/methods.csv",
+    "tables/methods.md",
+    "tables/ranks.csv",
+    "tables/ranks.md",
 )
 
 
@@ -45,8 +49,10 @@ def run(arguments: argparse.Namespace) -> None:
     if found["dirty"] or not found["commits"] or "unknown" in found["commits"]:
         raise ValueError(f"{arguments.results}: some runs stem from no committed state; commit and run them again")
     problems = found["config"]["problems"]
+    cards = read_json(arguments.results / "experiment.json")["problems"]
     headlines = [f"tables/{name}--{about['evaluation']['headline']}.md" for name, about in problems.items()]
-    for name in (*KEPT, *headlines, *(f"figures/{figure}.png" for figure in arguments.figure)):
+    convergence = ["tables/convergence.csv"] if any(about["snapshots"] for about in cards.values()) else []
+    for name in (*KEPT, *convergence, *headlines, *(f"figures/{figure}.png" for figure in arguments.figure)):
         source: Path = arguments.results / name
         with replacing(arguments.out / source.name) as temporary:
             shutil.copyfile(source, temporary)

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(workflow.basedir)))
 from ttfm.experiment import ExperimentError
 from ttfm.locks import drop_stale_locks
 from ttfm.planning import plan
-from ttfm.reporting.names import figure_names
+from ttfm.reporting.names import figure_names, table_files
 
 # A run that was killed must not keep the same command from working again.
 drop_stale_locks(Path.cwd())
@@ -30,7 +30,7 @@ EXPERIMENT = f"{ROOT}/experiment.json"
 PAGE = f"report/{NAME}/index.html"
 PROBLEMS = PLAN.experiment["problems"]
 STUDENTS = PLAN.experiment["students"]
-FIGURES = figure_names(PROBLEMS)
+FIGURES = figure_names(PROBLEMS, STUDENTS)
 
 
 wildcard_constraints:
@@ -86,7 +86,9 @@ def student_start(wildcards):
 
 
 def timing_trajectories(wildcards):
-    return {"trajectories": f"{ROOT}/{wildcards.problem}/trajectories.npz"} if offline(wildcards.problem) else {}
+    return (
+        {"trajectories": f"{ROOT}/{wildcards.problem}/trajectories.npz"} if offline(wildcards.problem) else {}
+    )
 
 
 def scoring_networks(wildcards):

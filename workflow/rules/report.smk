@@ -1,7 +1,5 @@
 REPORTING = BASE + modules("reporting/*.*", "reporting/figures/*.py", "evaluation/catalogue.py")
-TABLES = ["headline", "cost"] + [
-    f"{p}--{m}" for p, about in PROBLEMS.items() for m in about["metrics"]
-]
+TABLES = [name for name in table_files(PROBLEMS) if name != "summary.csv"]
 
 
 rule collect:
@@ -53,9 +51,7 @@ rule tables:
             labels={"table": "summary"},
         ),
         record=f"{ROOT}/tables/record.json",
-        headline=f"{ROOT}/tables/headline.csv",
-        cost=f"{ROOT}/tables/cost.csv",
-        printed=expand(f"{ROOT}/tables/{{table}}.{{format}}", table=TABLES, format=["md", "tex"]),
+        others=expand(f"{ROOT}/tables/{{table}}", table=TABLES),
     log:
         f"{ROOT}/logs/tables.log",
     benchmark:
