@@ -29,6 +29,7 @@ class FlowMatching(Loss):
     source = "arXiv 2210.02747, arXiv 2209.03003"
     learns = "velocity"
     needs_teacher = False
+    conditional = True
 
     def terms(self, batch: Batch, student: FlowMap, target: FlowMap | None, teacher: Field | None) -> dict[str, Tensor]:
         """One term, ``velocity``."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.interpolant import expand
 from ttfm.flow.solvers import Field
-from ttfm.losses.base import Batch, Loss, register, squared_norm
+from ttfm.losses.base import Batch, Loss, Variant, register, squared_norm
 
 
 @register
@@ -36,6 +36,7 @@ class LFMD(Loss):
     source = "arXiv 2406.07507; arXiv 2505.18825, eq. 26-27"
     learns = "any_to_any"
     needs_teacher = True
+    variants = (Variant(), Variant({"gradient": "full"}))
 
     @property
     def uses_jvp(self) -> bool:
