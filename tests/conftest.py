@@ -4,6 +4,26 @@ import pytest
 import torch
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--loss-module",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a Python file with further losses, which tests/losses/test_generic.py then verifies too (repeatable)",
+    )
+
+
+def pytest_configure(config):
+    if modules := config.getoption("loss_module"):
+        from tests.losses import generic
+
+        try:
+            generic.losses(tuple(modules))
+        except (ValueError, FileNotFoundError) as error:
+            raise pytest.UsageError(str(error)) from None
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _single_thread():
     torch.set_num_threads(1)

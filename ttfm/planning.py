@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,7 +85,9 @@ def _cached(results: Path, step: str, arguments: list[str], state: str) -> Any:
         command = [sys.executable, "-m", "ttfm", step, "--out", str(cached), *arguments]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            raise ValueError(f"the registry cannot be read:\n{done.stderr.strip()}")
+            # The command line logs a user's mistake as one message; its time and level say nothing here.
+            message = re.sub(r"^\S+ \S+ ERROR ", "", done.stderr.strip())
+            raise ValueError(f"the registry cannot be read:\n{message}")
     return read_json(cached)
 
 

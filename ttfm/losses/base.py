@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,7 @@ from torch import Tensor, nn
 from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.interpolant import interpolate
 from ttfm.flow.solvers import Field
-
-Learns = Literal["velocity", "to_data", "any_to_any", "own"]
+from ttfm.losses.declaration import DeclarationError, Learns, check, import_fault, place, shown
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,11 @@ class Variant:
     Attributes:
         options: the options.
         residual: bound on the mean squared residual of every term at the exact map of a linear-Gaussian flow in two
-            dimensions (x1 ~ N(0, 0.3^2 I)): zero up to rounding, unless the loss itself approximates.
-        mixture: the same bound at the finely solved map of a Gaussian mixture.
+            dimensions (x1 ~ N(0, 0.3^2 I)): zero up to rounding, unless the loss itself approximates. Of a
+            ``conditional`` loss, whose residual vanishes in the mean only: bound on the squared distance of the map at
+            which it is stationary, judged by its gradients at the exact map and at one that is shifted. Infinite where
+            the loss aims at another flow than the teacher's.
+        mixture: the same bound at the finely solved map of a Gaussian mixture; not used of a conditional loss.
         progress: the fraction of the training at which this holds, for losses with a schedule.
     """
 
@@ -182,11 +184,13 @@ def register(loss: L) -> L:
     """Class decorator: enter a loss into the registry under its ``name``.
 
     Raises:
-        ValueError: if another class already has the name.
+        DeclarationError: naming file and line, if another class already has the name, or the class does not declare
+            what a loss must declare.
     """
-    known = LOSSES.get(loss.name)
+    known = LOSSES.get(getattr(loss, "name", ""))
     if known and (known.__module__, known.__qualname__) != (loss.__module__, loss.__qualname__):
-        raise ValueError(f"two losses are called {loss.name!r}: {known.__module__} and {loss.__module__}")
+        raise DeclarationError(f"{place(loss)}: two losses are called {loss.name!r}: here and at {place(known)}")
+    check(loss, Loss, Variant)
     LOSSES[loss.name] = loss
     return loss
 
@@ -196,22 +200,41 @@ def load_modules(extra: tuple[str, ...] = ()) -> dict[str, type[Loss]]:
 
     Raises:
         FileNotFoundError: naming a file of ``extra`` that does not exist.
+        DeclarationError: naming file and line, if a file of ``extra`` cannot be imported, defines no loss, or one that
+            does not declare what it must.
     """
     package = importlib.import_module("ttfm.losses")
     for found in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"ttfm.losses.{found.name}")
     for path in map(Path, extra):
-        if not path.is_file():
-            raise FileNotFoundError(f"loss_modules: {path} does not exist")
-        # The path is part of the name: two files called alike must not replace each other.
-        name = f"ttfm_extra_{path.stem}_{zlib.crc32(str(path.resolve()).encode()):08x}"
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        # Dataclasses and type hints look their module up by its name.
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
+        _load(path)
     return LOSSES
+
+
+def _load(path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"loss_modules: {path} does not exist")
+    # The path is part of the name: two files called alike must not replace each other.
+    name = f"ttfm_extra_{path.stem}_{zlib.crc32(str(path.resolve()).encode()):08x}"
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None:
+        raise DeclarationError(f"{shown(path)}: no Python file; its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    before = dict(LOSSES)
+    # Dataclasses and type hints look their module up by its name.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+        if not any(loss.__module__ == name for loss in LOSSES.values()):
+            raise DeclarationError(f"{shown(path)}: it defines no loss; write @register above the loss's class")
+    except Exception as error:
+        # What failed half-way leaves nothing behind.
+        del sys.modules[name]
+        LOSSES.clear()
+        LOSSES.update(before)
+        if isinstance(error, DeclarationError):
+            raise
+        raise DeclarationError(import_fault(path, error)) from error
 
 
 def squared_norm(x: Tensor) -> Tensor:

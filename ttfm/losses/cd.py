@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.solvers import Field, heun
-from ttfm.losses.base import Batch, Loss, register, squared_norm
+from ttfm.losses.base import Batch, Loss, Variant, register, squared_norm
 from ttfm.options import Decay, Positive, Range
 
 
@@ -47,6 +47,7 @@ class ConsistencyDistillation(Loss):
     source = "arXiv 2303.01469"
     learns = "to_data"
     needs_teacher = True
+    variants = (Variant(residual=1e-5, mixture=1e-5), Variant({"grid": 40, "mu": 0.9}, residual=1e-7, mixture=1e-7))
 
     def __post_init__(self) -> None:
         if self.sigma_min >= self.sigma_max:

@@ -133,8 +133,8 @@ class WeightedFlowMatching(FlowMatching):
     name = "wcfm"
     title = "Weighted flow matching"
     source = "arXiv 2507.22270"
-    # The weights tilt the coupling itself: the exact velocity of the independent one is not its minimiser.
-    variants = (Variant({"epsilon": 1e6}),)
+    # The weights tilt the coupling: only in the limit is the velocity of the independent one its minimiser.
+    variants = (Variant({"epsilon": 1e6}), Variant(residual=math.inf, mixture=math.inf))
 
     def weight(self, x0: Tensor, x1: Tensor) -> Tensor | None:
         """Gibbs weights, shape ``(B,)``, of mean one."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.interpolant import expand
 from ttfm.flow.solvers import Field
-from ttfm.losses.base import Batch, Loss, initial_error, register, squared_norm
+from ttfm.losses.base import Batch, Loss, Variant, initial_error, register, squared_norm
 from ttfm.options import Decay, NonNegative, Range
 
 SMALLEST_WIDTH = 1e-3
@@ -68,6 +68,21 @@ class ITVM(Loss):
     source = "arXiv 2505.01169 (reconstruction from the abstract)"
     learns = "any_to_any"
     needs_teacher = True
+    variants = (
+        Variant(residual=2e-3, mixture=3e-3),
+        Variant({"lambda_I": 0.0, "mu": 0.0, "r_rule": "uniform"}, residual=1e-2, mixture=2e-2),
+        Variant({"r_rule": "absolute", "delta": 0.1, "initial_fraction": 1.0}, residual=3e-4, mixture=3e-4),
+        Variant({"r_rule": "absolute", "delta": 0.1, "student_form": "average"}, residual=1e-4, mixture=1e-4),
+        Variant(
+            {"terminal_target": "teacher_euler", "r_rule": "absolute", "delta": 0.05, "student_form": "average"},
+            residual=1e-3,
+            mixture=1e-3,
+        ),
+        Variant({"terminal_target": "teacher_euler", "eps": 0.1}, residual=4e-3, mixture=4e-3),
+        Variant({"terminal_target": "ema_average"}),
+        Variant({"terminal_target": "ema_average", "student_form": "average", "r_rule": "uniform"}),
+        Variant({"terminal_target": "ema_jvp"}),
+    )
 
     @property
     def uses_jvp(self) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.interpolant import conditional_velocity, expand
 from ttfm.flow.solvers import Field
-from ttfm.losses.base import Batch, Loss, register, squared_norm
+from ttfm.losses.base import Batch, Loss, Variant, register, squared_norm
 from ttfm.losses.dispersive import dispersion
 from ttfm.options import Fraction, NonNegative, Positive
 
@@ -47,6 +47,8 @@ class MeanFlow(Loss):
     source = "arXiv 2505.13447"
     learns = "any_to_any"
     needs_teacher = False
+    conditional = True
+    variants = (Variant({"power": 0.0}), Variant(), Variant({"power": 0.0, "diagonal": 0.0}))
 
     @property
     def uses_jvp(self) -> bool:
@@ -93,6 +95,7 @@ class MeanFlowDistillation(MeanFlow):
     title = "MeanFlow distillation"
     source = "arXiv 2511.13019; arXiv 2506.14603; the identity of arXiv 2505.13447"
     needs_teacher = True
+    conditional = False
 
     def _velocity(self, batch: Batch, x: Tensor, teacher: Field | None) -> Tensor:
         assert teacher is not None
