@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.losses import generic
 from tests.workflow.test_dag import ROOT, checkout, rows, snakemake
 from ttfm.losses import LOSSES
 
@@ -32,6 +33,10 @@ def test_the_generic_tests_verify_the_example():
         "test_a_short_training_learns_the_flow[midpoint_semigroup]",
     ):
         assert f"PASSED tests/losses/test_generic.py::{test}" in output
+
+
+def test_a_loss_under_test_does_not_stay_in_the_registry():
+    assert generic.losses((str(EXAMPLE),))[-1].name == "midpoint_semigroup"
     assert "midpoint_semigroup" not in LOSSES
 
 
