@@ -24,10 +24,15 @@ def linear_gaussian(mean=(0.0, 0.0), std=0.3):
     return field, FlowMap(Exact(field))
 
 
-def make_batch(field, count=4096, seed=0, dtype=torch.float64):
+def make_batch(field, count=4096, seed=0, dtype=torch.float64, offline=False, progress=0.0):
+    """A batch; ``offline`` adds the exact trajectories from x0 on 9 equidistant times, x1 being their ends."""
     generator = torch.Generator().manual_seed(seed)
     dimension = field.means.shape[1]
     x0 = torch.randn(count, dimension, generator=generator, dtype=dtype)
     x1 = field.means[0].to(dtype) + field.std * torch.randn(count, dimension, generator=generator, dtype=dtype)
     s, t = torch.rand(2, count, generator=generator, dtype=dtype).sort(dim=0).values
-    return Batch(x0, x1, s, t, generator)
+    if not offline:
+        return Batch(x0, x1, s, t, generator, progress)
+    times = torch.linspace(0, 1, 9, dtype=dtype)
+    path = torch.stack([field.flow_map(torch.zeros_like(s), time.expand(count), x0) for time in times])
+    return Batch(x0, path[-1], s, t, generator, progress, times, path)

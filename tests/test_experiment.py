@@ -32,7 +32,7 @@ def put(config, path, value):
 
 
 BAD = [
-    ("students/itvm/loss", "itmv", "students.itvm.loss: 'itmv' is unknown; one of 'cd'"),
+    ("students/itvm/loss", "itmv", "students.itvm.loss: 'itmv' is unknown; one of 'boss'"),
     ("students/itvm/options", {"mu": 1.5}, "students.itvm.options.mu: 1.5 is not allowed; it must be less than 1"),
     ("students/itvm/options", {"muu": 0.5}, "unknown key ('muu' was unexpected); known keys: terminal_target"),
     ("students/itvm/options", {"mu": "fast"}, "students.itvm.options.mu: 'fast' has the wrong type"),
@@ -111,6 +111,16 @@ def test_every_distillation_loss_trains_alike_and_one_from_scratch_gets_the_teac
     assert runs["meanflow"]["initialisation"] == "random"
     assert runs["meanflow"]["training"]["iterations"] == runs["itvm"]["training"]["iterations"] + 300
     assert runs["itvm"]["loss"]["options"]["mu"] == 0.9
+
+
+def test_a_loss_that_asks_no_teacher_can_still_start_from_its_weights(tiny):
+    put(tiny, "students/ect", {"loss": "ect"})
+    plan = resolved(tiny)
+    runs = {label: plan.configs[f"ring/{label}/0/student.json"] for label in ("ect", "itvm")}
+    assert runs["ect"]["initialisation"] == "teacher"
+    assert runs["ect"]["training"] == runs["itvm"]["training"]
+    card = plan.experiment["students"]["ect"]
+    assert card["starts_from_teacher"] and not card["needs_teacher"]
 
 
 def test_a_problem_can_override_a_students_options(tiny):

@@ -262,14 +262,14 @@ def resolve(config: Config, registry: Config, schema: Config, source: str = "") 
             options = fill(loss["options"], student["options"] | override["options"])
             training = problem["training"] | student["training"] | override["training"]
             training = fill(registry["training"], training)
-            if not loss["needs_teacher"]:
+            if not loss["starts_from_teacher"]:
                 # As many training samples as the teacher saw, in this student's batches.
                 training["iterations"] += -(-teacher["iterations"] * teacher["batch"] // training["batch"])
             for seed in seeds:
                 run = common | {"student": label, "network": network, "seed": seed}
                 configs[f"{name}/{label}/{seed}/student.json"] = run | {
                     "loss": {"name": student["loss"], "options": options},
-                    "initialisation": "teacher" if loss["needs_teacher"] else "random",
+                    "initialisation": "teacher" if loss["starts_from_teacher"] else "random",
                     "training": training,
                     "loss_modules": config["loss_modules"],
                 }
@@ -297,7 +297,7 @@ def resolve(config: Config, registry: Config, schema: Config, source: str = "") 
 
 def _student_card(student: Config, registry: Config) -> Config:
     loss = registry["losses"][student["loss"]]
-    card = {key: loss[key] for key in ("title", "family", "source", "learns", "needs_teacher")}
+    card = {key: loss[key] for key in ("title", "family", "source", "learns", "needs_teacher", "starts_from_teacher")}
     return card | {"loss": student["loss"], "title": student.get("title", loss["title"]), "note": student["note"]}
 
 

@@ -39,6 +39,9 @@ def describe(loss_modules: tuple[str, ...] = ()) -> dict[str, Any]:
                 "source": loss.source,
                 "learns": loss.learns,
                 "needs_teacher": loss.needs_teacher,
+                "starts_from_teacher": (
+                    loss.needs_teacher if loss.starts_from_teacher is None else loss.starts_from_teacher
+                ),
                 "summary": (inspect.getdoc(loss) or "").split("\n", 1)[0],
             }
             for name, loss in sorted(LOSSES.items())

@@ -44,7 +44,7 @@ def models():
 def test_only_the_student_receives_gradients(name, options, models):
     student, target, teacher_network = models
     loss = LOSSES[name](**options)
-    batch = make_batch(LinearGaussianField(torch.zeros(2), 0.5), 32, dtype=torch.float32)
+    batch = make_batch(LinearGaussianField(torch.zeros(2), 0.5), 32, dtype=torch.float32, offline=loss.offline)
     terms = loss.terms(batch, student, target, LearnedField(teacher_network))
     assert all(value.shape == (32,) for value in terms.values())
     loss.total(terms).backward()
@@ -58,7 +58,7 @@ def test_only_the_student_receives_gradients(name, options, models):
 def test_a_target_is_asked_exactly_where_it_is_declared(name, options, models):
     student, target, teacher = models
     loss = LOSSES[name](**options)
-    batch = make_batch(LinearGaussianField(torch.zeros(2), 0.5), 8, dtype=torch.float32)
+    batch = make_batch(LinearGaussianField(torch.zeros(2), 0.5), 8, dtype=torch.float32, offline=loss.offline)
     loss.terms(batch, student, target, LearnedField(teacher))
     assert (sum(target.calls.values()) > 0) == (loss.target_decay is not None)
     assert (student.calls["jvp"] + target.calls["jvp"] > 0) == loss.uses_jvp

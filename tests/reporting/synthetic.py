@@ -61,6 +61,7 @@ def _experiment(title: str) -> dict:
                 "loss": loss,
                 "title": title if name == "meanflow" and title else shown,
                 "needs_teacher": teacher,
+                "starts_from_teacher": teacher,
                 "learns": learns,
                 "source": source,
                 "note": "random weights" if not teacher else "",

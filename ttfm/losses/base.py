@@ -91,7 +91,9 @@ class Loss(abc.ABC):
         family: which identity of the flow map it enforces.
         source: paper(s) and, where ours is not the paper's own setting, what ours is.
         learns: which sampler fits: "velocity" (ODE steps), "to_data" (consistency to t = 1) or "any_to_any".
-        needs_teacher: whether ``terms`` asks a teacher's velocity field. Losses that do start from its weights.
+        needs_teacher: whether ``terms`` asks a teacher's velocity field.
+        starts_from_teacher: whether the student starts from the teacher's weights; None, the default: where it needs
+            the teacher. A student that does not trains as many iterations more as the teacher took.
         conditional: whether a target holds the conditional velocity x1 - x0 or another single-sample estimate, so that
             the exact map is stationary in expectation and the residual does not vanish sample by sample.
         offline: whether it trains on stored trajectories of the teacher's ODE, ``batch.path``.
@@ -104,6 +106,7 @@ class Loss(abc.ABC):
     source: ClassVar[str]
     learns: ClassVar[Learns]
     needs_teacher: ClassVar[bool]
+    starts_from_teacher: ClassVar[bool | None] = None
     conditional: ClassVar[bool] = False
     offline: ClassVar[bool] = False
     variants: ClassVar[tuple[Variant, ...]] = (Variant(),)
