@@ -60,8 +60,8 @@ def mixture():
     return field, FlowMap(Solved(field))
 
 
-def make_batch(field, count=4096, seed=0, dtype=torch.float64, progress=0.0):
-    """Independent noise and data of a mixture, and ordered pairs of times; no stored trajectories."""
+def make_batch(field, count=4096, seed=0, dtype=torch.float64, progress=0.0, offline=False):
+    """Independent noise and data of a mixture, and ordered pairs of times; ``offline``: a Gaussian's trajectories."""
     generator = torch.Generator().manual_seed(seed)
     dimension = field.means.shape[1]
     x0 = torch.randn(count, dimension, generator=generator, dtype=dtype)
@@ -69,7 +69,8 @@ def make_batch(field, count=4096, seed=0, dtype=torch.float64, progress=0.0):
     x1 = field.means.to(dtype)[component]
     x1 = x1 + field.std * torch.randn(count, dimension, generator=generator, dtype=dtype)
     s, t = torch.rand(2, count, generator=generator, dtype=dtype).sort(dim=0).values
-    return Batch(x0, x1, s, t, generator, progress)
+    batch = Batch(x0, x1, s, t, generator, progress)
+    return with_path(batch, FlowMap(Exact(field)), 9) if offline else batch
 
 
 @torch.no_grad()

@@ -114,6 +114,16 @@ def test_every_distillation_loss_trains_alike_and_one_from_scratch_gets_the_teac
     assert runs["itvm"]["loss"]["options"]["mu"] == 0.9
 
 
+def test_a_loss_that_asks_no_teacher_can_still_start_from_its_weights(tiny):
+    put(tiny, "students/ect", {"loss": "ect"})
+    plan = resolved(tiny)
+    runs = {label: plan.configs[f"ring/{label}/0/student.json"] for label in ("ect", "itvm")}
+    assert runs["ect"]["initialisation"] == "teacher"
+    assert runs["ect"]["training"] == runs["itvm"]["training"]
+    card = plan.experiment["students"]["ect"]
+    assert card["starts_from_teacher"] and not card["needs_teacher"]
+
+
 def test_a_problem_can_override_a_students_options(tiny):
     put(tiny, "students/itvm/options", {"mu": 0.5, "eps": 0.25})
     put(tiny, "problems/ring/students", {"itvm": {"options": {"mu": 0.7}, "training": {"iterations": 33}}})

@@ -91,6 +91,7 @@ def _experiment(title: str, students: dict[str, tuple], measured: bool) -> dict:
                 "family": FAMILY.get(loss, loss.replace("_", " ")),
                 "title": title if name == "meanflow" and title else shown,
                 "needs_teacher": teacher,
+                "starts_from_teacher": teacher,
                 "learns": learns,
                 "source": source,
                 "note": "random weights" if not teacher else "",

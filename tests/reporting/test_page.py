@@ -157,7 +157,7 @@ def test_missing_figures_are_named(tmp_path):
 
 def test_paragraphs_follow_the_plan(data, results):
     """Neither remark appears where no student calls for it, and a dirty tree is said."""
-    changed = {"loss": "x", "needs_teacher": True}
+    changed = {"loss": "x", "starts_from_teacher": True}
     students = {name: about | changed for name, about in data.experiment["students"].items()}
     experiment = data.experiment | {"students": students}
     found = provenance(data) | {"dirty": True, "wall_seconds": None}

@@ -111,8 +111,8 @@ class Loss(abc.ABC):
     source: ClassVar[str]
     learns: ClassVar[Learns]
     needs_teacher: ClassVar[bool]
-    conditional: ClassVar[bool] = False
     starts_from_teacher: ClassVar[bool | None] = None
+    conditional: ClassVar[bool] = False
     offline: ClassVar[bool] = False
     paired: ClassVar[bool] = True
     variants: ClassVar[tuple[Variant, ...]] = (Variant(),)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ttfm.flow.flow_map import FlowMap
+from ttfm.flow.schedules import noise_grid, times_of_grid
 from ttfm.flow.solvers import Field, heun
 from ttfm.losses.base import Batch, Loss, Variant, register, squared_norm
 from ttfm.options import Decay, Positive, Range
@@ -60,11 +61,7 @@ class ConsistencyDistillation(Loss):
 
     def times(self, device: torch.device, dtype: torch.dtype) -> Tensor:
         """The grid's times, increasing from 0 to 1, shape ``(grid,)``."""
-        ends = torch.tensor([self.sigma_max, self.sigma_min], dtype=torch.float64) ** (1 / self.rho)
-        sigma = torch.linspace(float(ends[0]), float(ends[1]), self.grid, dtype=torch.float64) ** self.rho
-        times = 1 / (1 + sigma)
-        times[0], times[-1] = 0.0, 1.0
-        return times.to(device, dtype)
+        return times_of_grid(noise_grid(self.grid, self.rho, self.sigma_min, self.sigma_max)).to(device, dtype)
 
     def terms(self, batch: Batch, student: FlowMap, target: FlowMap | None, teacher: Field | None) -> dict[str, Tensor]:
         """One term, ``consistency``."""

@@ -1,0 +1,39 @@
+"""Continuous-time consistency training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ttfm.flow.interpolant import conditional_velocity
+from ttfm.flow.solvers import Field
+from ttfm.losses.base import Batch, Variant, register
+from ttfm.losses.scd import ContinuousConsistencyDistillation
+
+
+@register
+@dataclass(frozen=True)
+class ContinuousConsistencyTraining(ContinuousConsistencyDistillation):
+    r"""sCT, continuous-time consistency training (Lu & Song, arXiv 2410.11081, algorithm 1).
+
+    ``scd`` with the velocity of the sample in place of the teacher's, in both places where it stands,
+
+    .. math:: v = x_1 - x_0,
+
+    which is unbiased before the tangent is normalised, since g is linear in v; the normalisation, the source's own, is
+    not. As in the source the student starts from the teacher's weights. The options are those of ``scd``.
+
+    Cost per step: J + F + B.
+    """
+
+    name = "sct"
+    title = "sCT"
+    source = "arXiv 2410.11081, translated to the linear path; ttfm's network, no learned weight of times"
+    needs_teacher = False
+    starts_from_teacher = True
+    conditional = True
+    variants = (Variant({"normalise": False}, progress=0.5), Variant(progress=0.5), Variant({"warmup": 0.0}))
+
+    def _velocity(self, batch: Batch, s: Tensor, x: Tensor, teacher: Field | None) -> Tensor:
+        return conditional_velocity(batch.x0, batch.x1)
