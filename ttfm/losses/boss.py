@@ -29,10 +29,11 @@ class Straightening(Loss):
     :func:`ttfm.flow.schedules.optimal_schedule` over 100 Euler steps of the teacher, and steps along it.
 
     ``schedule`` "optimal" computes it anew from each batch's own trajectories, which compares all pairs of the M stored
-    states and asks no network (36 ms on one core for 33 states of 256 samples of 64 components); it is the source's schedule up to the noise of the batch. ttfm samples velocities by
-    *equidistant* Euler steps, which ask for other times than those; "equidistant" is therefore the default and, with
-    it, the student is the source's straightening without its choice of steps. It serves K steps; other numbers of steps
-    meet velocities that were trained for jumps of length 1/K, or not at all.
+    states and asks no network (36 ms on one core for 33 states of 256 samples of 64 components); it is the source's
+    schedule up to the noise of the batch. ttfm samples velocities by *equidistant* Euler steps, which ask for other
+    times than those; "equidistant" is therefore the default and, with it, the student is the source's straightening
+    without its choice of steps. It serves K steps; other numbers of steps meet velocities that were trained for jumps
+    of length 1/K, or not at all.
 
     Cost per step: F + B; the trajectories are paid once.
 
