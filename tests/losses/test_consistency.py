@@ -98,6 +98,7 @@ UNBIASED = [
     ("ct", {"final": 1000}, 0.999),
     ("ict", {"distance": "squared", "sigma_min": 0.02}, 0.999),
     ("ect", {"distance": "squared", "doublings": 12, "p_mean": 0.0, "p_std": 1.0}, 0.999),
+    ("ect", {"distance": "squared", "doublings": 12, "p_mean": 0.0, "p_std": 1.0, "weight": "snr"}, 0.999),
     ("sct", {"normalise": False}, 0.5),
     ("sct", {"normalise": False, "warmup": 0.0, "sigma_d": 1.0}, 0.0),
 ]

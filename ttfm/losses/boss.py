@@ -28,16 +28,17 @@ class Straightening(Loss):
     Euler steps along the schedule then end where the trajectory does. The source finds the schedule once, by
     :func:`ttfm.flow.schedules.optimal_schedule` over 100 Euler steps of the teacher, and steps along it.
 
-    ``schedule`` "optimal" computes it anew from each batch's own trajectories, which costs K M^2 operations and no
-    network evaluation; it is the source's schedule up to the noise of the batch. ttfm samples velocities by
-    *equidistant* Euler steps, which ask for other times than those; "equidistant" is therefore the default and, with
-    it, the student is the source's straightening without its choice of steps. It serves K steps; other numbers of steps
-    meet velocities that were trained for jumps of length 1/K, or not at all.
+    ``schedule`` "optimal" computes it anew from each batch's own trajectories, which compares all pairs of the M stored
+    states and asks no network (36 ms on one core for 33 states of 256 samples of 64 components); it is the source's
+    schedule up to the noise of the batch. ttfm samples velocities by *equidistant* Euler steps, which ask for other
+    times than those; "equidistant" is therefore the default and, with it, the student is the source's straightening
+    without its choice of steps. It serves K steps; other numbers of steps meet velocities that were trained for jumps
+    of length 1/K, or not at all.
 
     Cost per step: F + B; the trajectories are paid once.
 
     Attributes:
-        steps: number K of jumps, at most the number of stored intervals (source: 4, 6 and 8).
+        steps: number K of jumps, at most the number of stored intervals (source: 6, among others).
         schedule: "equidistant", rounded to stored times, or "optimal".
     """
 

@@ -19,7 +19,7 @@ from ttfm.options import Decay, Positive, Range
 @register
 @dataclass(frozen=True)
 class ConsistencyTraining(Loss):
-    r"""Consistency training to t = 1 (Song et al., arXiv 2303.01469, eq. 9 and appendix C).
+    r"""Consistency training to t = 1 (Song et al., arXiv 2303.01469, section 5 and appendix C).
 
     .. math:: \| \phi_{s,x_s}(1) - \phi^-_{s',x_{s'}}(1) \|^2, \quad x_s = (1-s) x_0 + s x_1, \;
               x_{s'} = (1-s') x_0 + s' x_1

@@ -22,8 +22,9 @@ from ttfm.options import Count, NonNegative, Positive, Range
 class EasyConsistencyTuning(Loss):
     r"""Easy consistency tuning (Geng et al., arXiv 2406.14548, and the authors' code).
 
-    .. math:: w(\sigma) \, d(\phi_{s,x_s}(1), \mathrm{sg}\,\phi_{s',x_{s'}}(1)), \quad
-              w = \frac{1}{\sigma^2} + \frac{1}{\sigma_d^2}
+    .. math:: w \, d(\phi_{s,x_s}(1), \mathrm{sg}\,\phi_{s',x_{s'}}(1)), \quad
+              w = \frac{1}{\sigma - \sigma'} \; \text{("gap")} \;\; \text{or} \;\;
+              w = \frac{1}{\sigma^2} + \frac{1}{\sigma_d^2} \; \text{("snr")}
 
     for two states of one interpolant at noise levels :math:`\sigma = (1-s)/s`, whose logarithm is normal, and
 
@@ -32,10 +33,10 @@ class EasyConsistencyTuning(Loss):
     s' = 1 / (1 + sigma'). The stage a = 1, 2, ... advances ``doublings`` times in equal parts of the training. At first
     the target is the data point itself wherever n q^{-a} reaches 1, as in the training of a velocity, then s'
     approaches s. The student therefore starts from the teacher's weights, and no teacher is asked. The source's t and r
-    are sigma and sigma'; d is the pseudo-Huber distance of ``ict``. The source shares one dropout mask between the two
-    evaluations; ttfm's networks have no dropout.
+    are sigma and sigma'; d is the pseudo-Huber distance of ``ict`` (in the code, its limit c = 0, the norm). The source
+    shares one dropout mask between the two evaluations; ttfm's networks have no dropout.
 
-    Cost per step: 2F + B. The weight is not bounded at the data end, so early stages have rare large values.
+    Cost per step: 2F + B. The weights are not bounded at the data end, so early stages have rare large values.
 
     Attributes:
         q: ratio by which the gap shrinks from stage to stage (source: 2 for the scheduled runs, 256 for those of one
@@ -45,7 +46,8 @@ class EasyConsistencyTuning(Loss):
         b: its steepness (source: 1).
         p_mean: mean of the logarithm of the noise level (source: -1.1, for data of standard deviation 0.5).
         p_std: standard deviation of that logarithm (source: 2).
-        sigma_d: the data's standard deviation in the weight (source: 0.5).
+        weight: "gap" (source: CIFAR-10) or "snr" (source: ImageNet).
+        sigma_d: the data's standard deviation in the weight "snr" (source: 0.5).
         distance: "pseudo_huber", or "squared" for the plain squared error.
     """
 
@@ -55,6 +57,7 @@ class EasyConsistencyTuning(Loss):
     b: Positive = 1.0
     p_mean: float = -1.1
     p_std: Positive = 2.0
+    weight: Literal["gap", "snr"] = "gap"
     sigma_d: Positive = 0.5
     distance: Literal["pseudo_huber", "squared"] = "pseudo_huber"
 
@@ -69,6 +72,7 @@ class EasyConsistencyTuning(Loss):
     variants = (
         Variant({"distance": "squared", "doublings": 12}, progress=0.999),
         Variant(progress=0.999),
+        Variant({"weight": "snr", "distance": "squared"}, progress=0.999),
         Variant({"q": 256.0, "doublings": 1, "k": 0.0}),
     )
 
@@ -87,10 +91,12 @@ class EasyConsistencyTuning(Loss):
         """One term, ``consistency``."""
         assert target is not None
         sigma = lognormal_noise(batch.uniform(), self.p_mean, self.p_std)
-        s, later = time_of_noise(sigma), time_of_noise(self.less_noise(sigma, batch.progress))
+        less = self.less_noise(sigma, batch.progress)
+        s, later = time_of_noise(sigma), time_of_noise(less)
         end = torch.ones_like(s)
         with torch.no_grad():
             goal = target(later, end, batch.at(later))
         difference = student(s, end, batch.at(s)) - goal
         distance = pseudo_huber(difference) if self.distance == "pseudo_huber" else squared_norm(difference)
-        return {"consistency": (1 / sigma**2 + 1 / self.sigma_d**2) * distance}
+        weight = 1 / (sigma - less) if self.weight == "gap" else 1 / sigma**2 + 1 / self.sigma_d**2
+        return {"consistency": weight * distance}

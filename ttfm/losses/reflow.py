@@ -52,7 +52,7 @@ class Reflow(Loss):
 @register
 @dataclass(frozen=True)
 class ReflowDistillation(Reflow):
-    r"""k-step distillation of a flow on its pairs (Liu et al., arXiv 2209.03003, section 2.3, and the authors' code).
+    r"""k-step distillation of a flow on its pairs (Liu et al., arXiv 2209.03003, and the authors' code).
 
     .. math:: E \| u_\theta(s, s, x_s) - (x_1 - x_0) \|^2, \quad s \in \{0, 1/k, \dots, (k-1)/k\}
 
