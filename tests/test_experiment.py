@@ -118,7 +118,7 @@ def test_a_loss_that_asks_no_teacher_can_still_start_from_its_weights(tiny):
     put(tiny, "students/ect", {"loss": "ect"})
     plan = resolved(tiny)
     runs = {label: plan.configs[f"ring/{label}/0/student.json"] for label in ("ect", "itvm")}
-    assert runs["ect"]["initialisation"] == "teacher"
+    assert runs["ect"]["start"] == "teacher"
     assert runs["ect"]["training"] == runs["itvm"]["training"]
     card = plan.experiment["students"]["ect"]
     assert card["starts_from_teacher"] and not card["needs_teacher"]

@@ -70,7 +70,8 @@ def _baseline(config: Config) -> str:
 
 def _student_card(student: Config, registry: Config) -> Config:
     loss = registry["losses"][student["loss"]]
-    card = {key: loss[key] for key in ("title", "family", "source", "learns", "needs_teacher", "offline")}
+    told = ("title", "family", "source", "learns", "needs_teacher", "starts_from_teacher", "offline")
+    card = {key: loss[key] for key in told}
     card |= {"loss": student["loss"], "title": student.get("title", loss["title"]), "note": student["note"]}
     return card | {"start": student["start"]}
 

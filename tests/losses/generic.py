@@ -12,10 +12,11 @@ from ttfm.evaluation.distances import endpoint_rmse
 from ttfm.evaluation.sampling import any_to_any_path, consistency_sample, velocity_sample
 from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.interpolant import interpolate
+from ttfm.flow.schedules import optimal_schedules
 from ttfm.losses import LOSSES, Loss, Variant, load_modules
 from ttfm.networks.mlp import MLP
 from ttfm.seeds import indexed_noise
-from ttfm.training.trainer import Trainer, TrainingOptions
+from ttfm.training.trainer import Trainer, TrainingOptions, Trajectories
 
 MOMENTS = (0.0, 0.25, 0.5, 0.75, 0.99)
 """Fractions of the training at which a loss with a schedule is looked at."""
@@ -233,23 +234,16 @@ class GaussianData:
         return self.mean + self.std * torch.randn(count, len(self.mean), generator=generator)
 
 
-class PathTrainer(Trainer):
-    """A trainer whose batches hold exact trajectories for losses that train on them."""
-
-    def __init__(self, flow, *arguments):
-        self.flow = flow
-        super().__init__(*arguments)
-
-    def batch(self, step, device):
-        batch = super().batch(step, device)
-        return with_path(batch, self.flow[1], points=9) if self.loss.offline else batch
-
-
 def trained(loss, flow, network, **options):
     """A copy of ``network`` after a short training, its evaluation EMA."""
     settings = {"iterations": 400, "batch": 128, "lr": 2e-3, "ema": 0.95} | options
-    field, network = flow[0], loss.wrap(copy.deepcopy(network).requires_grad_(True), (2,))
-    run = PathTrainer(flow, network, loss, GaussianData(field), field, TrainingOptions(**settings), 0)
+    field, stored = flow[0], None
+    if loss.offline:
+        batch = batch_of(loss, flow, 512, dtype=torch.float32, points=9)
+        stored = Trajectories(batch.times, batch.path, optimal_schedules(batch.times, batch.path))
+    model = loss.wrap(copy.deepcopy(network).requires_grad_(True), (2,), stored and stored.schedules)
+    options = TrainingOptions(**settings)
+    run = Trainer(model, loss, GaussianData(field), field, options, 0, trajectories=stored)
     for _ in run.run():
         pass
     return run.evaluation.network.eval()

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from ttfm.data.densities import Ring
+from ttfm.evaluation.diagnostics import velocity_path
 from ttfm.evaluation.distances import energy_distance
-from ttfm.flow.fields import LinearGaussianField
+from ttfm.flow.fields import GaussianMixtureField, LinearGaussianField
+from ttfm.flow.schedules import optimal_schedules
 from ttfm.flow.solvers import solve
 from ttfm.losses import load_modules
 from ttfm.networks.mlp import MLP
@@ -98,3 +100,39 @@ def test_the_refiner_learns_the_change_of_velocity_and_saves_evaluations():
 def test_a_loss_without_its_own_sampler_says_so():
     with pytest.raises(NotImplementedError, match="'lfmd' learns 'any_to_any'"):
         LOSSES["lfmd"]().sample(MLP((2,), 8, 2), torch.zeros(1, 2), 1, noise(1), None)
+
+
+def test_the_best_steps_reach_further_than_equal_ones():
+    field = GaussianMixtureField(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]), 0.1)
+    x0, grid = noise(500)(0), torch.linspace(0, 1, 65)
+    path = velocity_path(field, x0, grid)
+    loss, network = LOSSES["boss"](), Velocity(field)
+    fresh = noise(500)(7)
+    fine = velocity_path(field, fresh, grid)[-1]
+    error = {}
+    for name, schedules in (("equal", None), ("best", optimal_schedules(grid, path, most=8))):
+        model = loss.wrap(network, (2,), schedules)
+        assert len(model.schedule(4)) == 5
+        samples = loss.sample(model, fresh, 8, noise(500), field)
+        error[name] = (samples - fine).square().sum(1).mean().sqrt().item()
+    assert error["best"] < 0.95 * error["equal"]
+
+
+def test_schedules_are_kept_with_the_weights():
+    loss = LOSSES["boss"]()
+    schedules = {4: torch.tensor([0.0, 0.1, 0.2, 0.3, 1.0])}
+    kept = loss.wrap(MLP((2,), 8, 2), (2,), schedules).state_dict()
+    model = loss.wrap(MLP((2,), 8, 2), (2,))
+    model.load_state_dict(kept)
+    assert torch.equal(model.schedule(4), schedules[4])
+    assert torch.equal(model.schedule(2), torch.tensor([0.0, 0.5, 1.0]))
+
+
+class Velocity(torch.nn.Module):
+    def __init__(self, field):
+        super().__init__()
+        self.field = field
+        self.unused = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, s, t, x):
+        return self.field(s, x)

@@ -57,6 +57,13 @@ def jump_costs(times: Tensor, path: Tensor, velocities: Tensor | None = None) ->
     return costs
 
 
+def optimal_schedules(
+    times: Tensor, path: Tensor, velocities: Tensor | None = None, most: int | None = None
+) -> dict[int, Tensor]:
+    """:func:`optimal_schedule` for every number of jumps from 1 to ``most``, by default as many as there can be."""
+    return {steps: optimal_schedule(times, path, steps, velocities) for steps in range(1, (most or len(times) - 1) + 1)}
+
+
 def optimal_schedule(times: Tensor, path: Tensor, steps: int, velocities: Tensor | None = None) -> Tensor:
     r"""The best ``steps`` Euler jumps from 0 to 1 along stored trajectories (BOSS, Nguyen et al., arXiv 2312.16414).
 

@@ -39,6 +39,7 @@ class Batch:
         progress: fraction of the training that is done, in [0, 1): the argument of schedules and curricula.
         times: grid of the stored trajectories from 0 to 1, ``(M,)``; None unless the loss is ``offline``.
         path: the teacher's states at ``times``, ``(M, B, *shape)``, x0 and x1 being its ends; None likewise.
+        schedules: the best times of each number k of Euler steps along them, ``(k + 1,)``; empty likewise.
     """
 
     x0: Tensor
@@ -49,6 +50,7 @@ class Batch:
     progress: float = 0.0
     times: Tensor | None = None
     path: Tensor | None = None
+    schedules: dict[int, Tensor] = field(default_factory=dict)
 
     def at(self, time: Tensor) -> Tensor:
         """The interpolant's states at ``time`` ``(B,)``, shape ``(B, *shape)``."""
@@ -127,11 +129,16 @@ class Loss(abc.ABC):
         """EMA decay mu in [0, 1) of the target network, 0 for a stop-gradient copy, None where no target is used."""
         return None
 
-    def wrap(self, network: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    def wrap(self, network: nn.Module, shape: tuple[int, ...], schedules: dict[int, Tensor] | None = None) -> nn.Module:
         """The model that is trained, given an initialised network u(s, t, x); most losses train the network itself.
 
         The model must be called like the network. It is built once before training and once before sampling, where the
         trained weights are then loaded into it.
+
+        Args:
+            network: u(s, t, x).
+            shape: shape of one state.
+            schedules: those of the stored trajectories, where there are any; not known before sampling.
         """
         return network
 

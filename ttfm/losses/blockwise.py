@@ -60,6 +60,6 @@ class BlockwiseFlowMatching(FlowMatching):
     starts_from_teacher = True
     variants = (Variant(),)
 
-    def wrap(self, network: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    def wrap(self, network: nn.Module, shape: tuple[int, ...], schedules: dict[int, Tensor] | None = None) -> nn.Module:
         """The segments, all starting from ``network``."""
         return Segments(network, self.segments)

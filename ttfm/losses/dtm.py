@@ -90,7 +90,7 @@ class DifferenceTransitionMatching(Loss):
     conditional = True
     paired = False
 
-    def wrap(self, network: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    def wrap(self, network: nn.Module, shape: tuple[int, ...], schedules: dict[int, Tensor] | None = None) -> nn.Module:
         """The network as backbone, with a new head."""
         return TransitionModel(network, shape, self.head_width)
 

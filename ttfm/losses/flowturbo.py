@@ -95,7 +95,7 @@ class FlowTurbo(Loss):
     learns = "own"
     needs_teacher = True
 
-    def wrap(self, network: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    def wrap(self, network: nn.Module, shape: tuple[int, ...], schedules: dict[int, Tensor] | None = None) -> nn.Module:
         """The network with a new refiner."""
         return RefinedModel(network, shape, self.width)
 

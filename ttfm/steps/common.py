@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ttfm.flow.solvers import Field
     from ttfm.losses import Loss
+    from ttfm.training.trainer import Trajectories
 
 log = logging.getLogger("ttfm")
 
@@ -163,6 +164,23 @@ def tensors(path: Path) -> dict[str, torch.Tensor]:
     from ttfm.files import read_arrays
 
     return {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
+
+
+def load_trajectories(path: Path | None, loss: Loss, device: str) -> Trajectories | None:
+    """The teacher's stored trajectories, for a loss that trains on them; None for one that does not.
+
+    Raises:
+        ValueError: if the loss needs them and ``path`` is None.
+    """
+    from ttfm.training.trainer import Trajectories
+
+    if not loss.offline:
+        return None
+    if path is None:
+        raise ValueError(f"loss {loss.name!r} trains on the teacher's stored trajectories; give --trajectories")
+    stored = {name: value.to(device) for name, value in tensors(path).items()}
+    named = {int(name.split("_")[1]): value for name, value in stored.items() if name.startswith("schedule_")}
+    return Trajectories(stored["times"], stored["path"], named)
 
 
 def record_argument(parser: argparse.ArgumentParser) -> None:

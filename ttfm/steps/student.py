@@ -11,6 +11,7 @@ from ttfm.steps.common import (
     config_argument,
     failure,
     load_network,
+    load_trajectories,
     path_argument,
     pick_device,
     read_config,
@@ -97,15 +98,11 @@ def _train(config: dict[str, Any], device: str, started: str, arguments: argpars
         zeros = x0.new_zeros(len(x0))
         return distance(FlowMap(averaged)(zeros, zeros + 1, x0).cpu(), x1)
 
-    trajectories = None
-    if loss.offline:
-        if not arguments.trajectories:
-            raise ValueError(f"loss {loss.name!r} trains on the teacher's stored trajectories; give --trajectories")
-        stored = tensors(arguments.trajectories)
-        trajectories = (stored["times"].to(device), stored["path"].to(device))
+    trajectories = load_trajectories(arguments.trajectories, loss, device)
+    schedules = trajectories.schedules if trajectories else None
     data = build_data(config["data"])
     trainer = Trainer(
-        loss.wrap(_initial_network(config, arguments, device), tuple(config["shape"])).to(device),
+        loss.wrap(_initial_network(config, arguments, device), tuple(config["shape"]), schedules).to(device),
         loss,
         data,
         teacher_field(config, load_network(arguments.teacher, config, device)),

@@ -13,12 +13,12 @@ from ttfm.steps.common import (
     build_loss,
     config_argument,
     load_network,
+    load_trajectories,
     path_argument,
     pick_device,
     read_config,
     record_argument,
     teacher_field,
-    tensors,
     write_csv,
     write_record,
 )
@@ -95,16 +95,17 @@ def _trainer(config: dict[str, Any], student: dict[str, Any], arguments: argpars
     from ttfm.training.trainer import Trainer, TrainingOptions
 
     loss = build_loss(student)
-    stored = tensors(arguments.trajectories) if loss.offline else {}
+    trajectories = load_trajectories(arguments.trajectories, loss, device)
+    schedules = trajectories.schedules if trajectories else None
     options = TrainingOptions((WARM + ROUNDS) * STEPS + 1, config["batch"], config["lr"], probe_every=0)
     data = build_data(config["data"])
     return Trainer(
-        loss.wrap(load_network(arguments.teacher, config, device), tuple(config["shape"])).to(device),
+        loss.wrap(load_network(arguments.teacher, config, device), tuple(config["shape"]), schedules).to(device),
         loss,
         data,
         teacher_field(config, load_network(arguments.teacher, config, device)),
         options,
         seed=0,
-        trajectories=(stored["times"].to(device), stored["path"].to(device)) if loss.offline else None,
+        trajectories=trajectories,
         source=build_source(config["source"], data),
     )

@@ -1,8 +1,9 @@
-"""Store trajectories of the teacher's ODE for the losses that train on them."""
+"""Store trajectories of the teacher's ODE, and the best steps along them, for the losses that train on them."""
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from ttfm.files import write_arrays
 from ttfm.provenance import now
@@ -19,8 +20,17 @@ from ttfm.steps.common import (
     write_record,
 )
 
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from ttfm.flow.solvers import Field
+
 BATCH = 4096
 """Trajectories that are integrated at once."""
+
+SCHEDULED = 1024
+"""Trajectories by which schedules are judged."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,12 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     config_argument(parser)
     path_argument(parser, "teacher", "the teacher's weights (safetensors)")
     path_argument(parser, "teacher-record", "the teacher's training record (JSON)")
-    path_argument(parser, "out", "where to write the arrays times (M,) and path (M, N, *shape) (npz)")
+    path_argument(parser, "out", "where to write the arrays times (M,), path (M, N, *shape), schedule_k (k+1,) (npz)")
     record_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write N trajectories from fresh noise at M times of the solver's grid, its ends included.
+    """Write N trajectories from fresh noise at M times of the solver's grid, and the best schedules of Euler steps.
 
     The noise is that of training: no trajectory shares it with the evaluation.
     """
@@ -54,9 +64,27 @@ def run(arguments: argparse.Namespace) -> None:
         noise = source_noise(config, asked["seed"], asked["count"], "trajectory-noise")
         with torch.no_grad():
             for x0 in noise.to(device).split(BATCH):
-                states = enumerate(trajectory(field, x0, asked["solver"], asked["steps"]))
-                path.append(torch.stack([state for index, state in states if index in kept]).cpu())
-    arrays = {"times": times, "path": torch.cat(path, dim=1).numpy()} if path else {}
+                steps = enumerate(trajectory(field, x0, asked["solver"], asked["steps"]))
+                path.append(torch.stack([state for index, state in steps if index in kept]).cpu())
+    arrays = {}
+    if path:
+        states = torch.cat(path, dim=1)
+        arrays = {"times": times, "path": states.numpy()} | _schedules(field, torch.from_numpy(times), states, device)
     write_arrays(arguments.out, arrays)
     status = "failed" if reason else "ok"
     write_record(arguments.record, config, device, started, status=status, reason=reason)
+
+
+def _schedules(field: Field, times: Tensor, path: Tensor, device: str) -> dict[str, np.ndarray]:
+    """The best schedule of every number of Euler steps, by the first trajectories and the teacher's velocities."""
+    import torch
+
+    from ttfm.flow.schedules import optimal_schedules
+
+    few = path[:, :SCHEDULED]
+    with torch.no_grad():
+        velocities = [
+            field(time.expand(few.shape[1]).to(device), x.to(device)).cpu() for time, x in zip(times, few, strict=True)
+        ]
+    found = optimal_schedules(times, few, torch.stack(velocities))
+    return {f"schedule_{steps}": schedule.numpy() for steps, schedule in found.items()}

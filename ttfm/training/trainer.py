@@ -59,6 +59,21 @@ class TrainingOptions:
         return rate * (1 + math.cos(math.pi * step / self.iterations)) / 2 if self.schedule == "cosine" else rate
 
 
+@dataclass(frozen=True)
+class Trajectories:
+    """Stored trajectories of a teacher's ODE.
+
+    Attributes:
+        times: from 0 to 1, shape ``(M,)``.
+        path: states at these times, shape ``(M, N, *shape)``.
+        schedules: the best times of each number k of Euler steps along them, ``(k + 1,)``.
+    """
+
+    times: Tensor
+    path: Tensor
+    schedules: dict[int, Tensor] = field(default_factory=dict)
+
+
 class NonFiniteError(RuntimeError):
     """A loss term or the map error became NaN or infinite; the message names it, the step and the seed."""
 
@@ -84,8 +99,7 @@ class Trainer:
         seed: determines data order, noise and times together with the step.
         stream: name of the stream of randomness; a teacher's differs from its students'.
         probe: measures the map error of the evaluation EMA, called every ``options.probe_every`` steps.
-        trajectories: times ``(M,)`` and states ``(M, N, *shape)`` of the teacher's stored trajectories, for losses that
-            train on them.
+        trajectories: the teacher's stored trajectories, for losses that train on them.
         source: the distribution of noise.
     """
 
@@ -97,7 +111,7 @@ class Trainer:
     seed: int
     stream: str = "batch"
     probe: Callable[[nn.Module], float] | None = None
-    trajectories: tuple[Tensor, Tensor] | None = None
+    trajectories: Trajectories | None = None
     source: Source = field(default_factory=Gaussian)
     seconds: float = 0.0
     calls: dict[str, float] = field(default_factory=dict)
@@ -137,10 +151,9 @@ class Trainer:
         progress = step / self.options.iterations
         if not (self.loss.offline and self.trajectories):
             return Batch(x0, x1, s, t, source, progress)
-        times, states = self.trajectories
-        index = torch.randint(states.shape[1], (len(x1),), generator=source, device=device)
-        path = states[:, index]
-        return Batch(path[0], path[-1], s, t, source, progress, times, path)
+        stored = self.trajectories
+        path = stored.path[:, torch.randint(stored.path.shape[1], (len(x1),), generator=source, device=device)]
+        return Batch(path[0], path[-1], s, t, source, progress, stored.times, path, stored.schedules)
 
     def run(self) -> Iterator[Progress]:
         """Train, yielding after every step.
