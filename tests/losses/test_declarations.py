@@ -90,6 +90,11 @@ WRONG = [
     ("    needs_teacher = False", "", "needs_teacher: is missing; True or False"),
     ("    needs_teacher = False", "    needs_teacher = 'no'", "needs_teacher: 'no' is not allowed; True or False"),
     ("    conditional = True", "    conditional = 1", "conditional: 1 is not allowed; True or False"),
+    (
+        '    learns = "velocity"',
+        '    learns = "own"',
+        "it learns 'own' and has no method sample(self, model, x0, steps",
+    ),
     ("    def terms(", "    def term(", "it has no method terms(self, batch, student, target, teacher)"),
     ("target, teacher)", "teacher)", "its method is terms(self, batch, student, teacher); it must be terms(self, b"),
     (

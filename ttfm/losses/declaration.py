@@ -44,7 +44,7 @@ def check(loss: Any, base: type, variant: type) -> None:
     if not inspect.isclass(loss) or not issubclass(loss, base):
         label = getattr(loss, "__name__", repr(loss))
         raise DeclarationError(f"{place(loss)}: {label} is no loss: a loss is a class derived from ttfm.losses.Loss")
-    faults = _class_faults(loss) + _declared_faults(loss)
+    faults = _class_faults(loss, base) + _declared_faults(loss)
     # Options cannot be read from a class that is no dataclass of its own, nor variants be built from wrong options.
     faults = faults or _option_faults(loss) or _variant_faults(loss, variant)
     if faults:
@@ -85,7 +85,7 @@ def import_fault(path: Path, error: Exception) -> str:
     return f"{shown(path)}{f':{line}' if line else ''}: {what}{f' (in: {text})' if text else ''}"
 
 
-def _class_faults(loss: Any) -> list[str]:
+def _class_faults(loss: Any, base: type) -> list[str]:
     faults = []
     parameters = loss.__dict__.get("__dataclass_params__")
     if parameters is None or not parameters.frozen:
@@ -95,6 +95,8 @@ def _class_faults(loss: Any) -> list[str]:
     elif tuple(inspect.signature(loss.terms).parameters) != ARGUMENTS:
         found = ", ".join(inspect.signature(loss.terms).parameters)
         faults.append(f"its method is terms({found}); it must be terms({', '.join(ARGUMENTS)})")
+    if getattr(loss, "learns", "") == "own" and loss.sample is base.sample:  # type: ignore[attr-defined]
+        faults.append("it learns 'own' and has no method sample(self, model, x0, steps, noise, teacher)")
     return faults + _unannotated(loss)
 
 
