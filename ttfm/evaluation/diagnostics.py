@@ -57,7 +57,7 @@ def jacobian_asymmetry(field: Field, times: Tensor, paths: Tensor, latest: float
     .. math:: \frac{E \|(J - J^\top) z\|^2}{2 E (\|J z\|^2 + \|J^\top z\|^2)}, \quad z \sim N(0, I)
 
     at states of trajectories, one random projection z each, without ever forming J. Zero for the gradient of a
-    potential (as the exact marginal velocity of a Gaussian path is), one for an antisymmetric Jacobian, a pure rotation.
+    potential, as the exact marginal velocity of a Gaussian path is; one for an antisymmetric Jacobian, a pure rotation.
 
     Args:
         field: the velocity.

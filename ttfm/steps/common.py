@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ttfm.files import read_json, sha256
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ttfm.training.trainer import Trajectories
 
 log = logging.getLogger("ttfm")
+T = TypeVar("T")
 
 
 def path_argument(parser: argparse.ArgumentParser, name: str, text: str, required: bool = True) -> None:
@@ -45,7 +47,9 @@ def pick_device(wanted: str) -> str:
     import torch
 
     # Sums over several threads have no fixed order; a step run by hand gives the workflow's numbers.
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    # The variable may list one number per nesting level.
+    threads = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    torch.set_num_threads(max(1, int(threads)) if threads.isdigit() else 1)
     # Convolutions in full float32 and by algorithms that give the same numbers again, on a GPU as on the CPU.
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
@@ -196,6 +200,13 @@ def write_record(path: Path, config: dict[str, Any], device: str, started: str, 
     found = {"status": "ok", "reason": ""} | outcome | record(config, device, started)
     write_json(path, found)
     log.info("%s, started %s, finished %s: %s", found["status"], started, found["finished"], path)
+
+
+def progress(steps: Iterable[T], total: int, what: str, unit: str = "step") -> Iterable[T]:
+    """``steps`` behind a progress bar on standard error; none where that is not a terminal."""
+    from tqdm import tqdm
+
+    return tqdm(steps, total=total, desc=what, unit=unit, disable=None)
 
 
 def failure(record: Path) -> str:

@@ -20,6 +20,7 @@ from ttfm.steps.common import (
     load_weights,
     path_argument,
     pick_device,
+    progress,
     read_config,
     source_noise,
     teacher_field,
@@ -151,7 +152,10 @@ class _Evaluation:
 
         from ttfm.evaluation import diagnostics, scoring
 
-        for budget in self.config["budgets"]:
+        budgets = self.config["budgets"]
+        for budget in progress(
+            budgets, len(budgets), f"{self.config['problem']}/{self.config['student']}: budgets", "budget"
+        ):
             path, off_path = self.sample(self.model, budget)
             samples = path[-1].cpu()
             arrays |= shown_arrays(self.config, budget, samples)
@@ -163,7 +167,7 @@ class _Evaluation:
             if (points := self.config["evaluation"]["histogram_samples"]) > 0:
                 generate = lambda x0, k=budget: self.sample(self.model, k, x0)[0][-1]  # noqa: E731
                 yield histogram_row(self.config, self.device, points, generate) | {"steps": budget}
-            if budget == self.config["budgets"][0]:
+            if budget == budgets[0]:
                 cost = scoring.measured("transport_cost", diagnostics.transport_cost, self.x0.cpu(), samples)
                 yield {"N": len(samples), "split": "-", "extractor": "-"} | cost
         yield from self._defects()

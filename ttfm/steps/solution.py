@@ -14,6 +14,7 @@ from ttfm.steps.common import (
     load_network,
     path_argument,
     pick_device,
+    progress,
     read_config,
     record_argument,
     source_noise,
@@ -66,7 +67,8 @@ def _solve(config: dict[str, Any], teacher: Path, device: str) -> tuple[dict[str
     state = x0.to(device, torch.float64 if config["closed_form"] else torch.float32)
     steps = evaluation["steps"]
     kept = np.unique(np.linspace(0, steps, KEPT_TIMES).round().astype(int))
-    states = trajectory(field, state, evaluation["solver"], steps)
+    solved = trajectory(field, state, evaluation["solver"], steps)
+    states = progress(solved, steps + 1, f"{config['problem']}: fine ODE")
     paths = []
     with torch.no_grad():
         for index, state in enumerate(states):

@@ -13,6 +13,7 @@ from ttfm.steps.common import (
     load_network,
     path_argument,
     pick_device,
+    progress,
     read_config,
     record_argument,
     source_noise,
@@ -62,8 +63,9 @@ def run(arguments: argparse.Namespace) -> None:
     if not reason:
         field = teacher_field(config, load_network(arguments.teacher, config, device))
         noise = source_noise(config, asked["seed"], asked["count"], "trajectory-noise")
+        pieces = noise.to(device).split(BATCH)
         with torch.no_grad():
-            for x0 in noise.to(device).split(BATCH):
+            for x0 in progress(pieces, len(pieces), f"{config['problem']}: trajectories", "batch"):
                 steps = enumerate(trajectory(field, x0, asked["solver"], asked["steps"]))
                 path.append(torch.stack([state for index, state in steps if index in kept]).cpu())
     arrays = {}
