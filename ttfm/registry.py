@@ -17,12 +17,13 @@ from ttfm.data.densities import Checkerboard, Moons, Ring, Spirals
 from ttfm.data.digits import Digits
 from ttfm.data.sources import SOURCES, Source
 from ttfm.losses import LOSSES, Loss, load_modules
+from ttfm.networks.dit import DiT
 from ttfm.networks.mlp import MLP
 from ttfm.networks.unet import UNet
 from ttfm.options import schema_of
 from ttfm.training.trainer import TrainingOptions
 
-NETWORKS: dict[str, Any] = {"mlp": MLP, "unet": UNet}
+NETWORKS: dict[str, Any] = {"mlp": MLP, "unet": UNet, "dit": DiT}
 DATA: dict[str, Any] = {
     "ring": Ring,
     "checkerboard": Checkerboard,

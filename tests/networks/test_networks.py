@@ -7,13 +7,20 @@ import torch
 from torch import nn
 
 from ttfm.flow.flow_map import FlowMap
-from ttfm.networks.dual import Conv2d, Linear
+from ttfm.networks.attention import RMSNorm
+from ttfm.networks.dit import DiT, positions
+from ttfm.networks.dual import Conv2d, LayerNorm, Linear
 from ttfm.networks.mlp import MLP
 from ttfm.networks.unet import UNet
 
 CASES = {
     "mlp": (lambda: MLP((2,), width=16, depth=3), (2,)),
     "unet": (lambda: UNet((1, 8, 8), channels=8, multipliers=[1, 2], patch=2, embedding=16), (1, 8, 8)),
+    "unet-attention": (
+        lambda: UNet((1, 8, 8), channels=8, multipliers=[1, 2], embedding=16, attention=[4], heads=2),
+        (1, 8, 8),
+    ),
+    "dit": (lambda: DiT((2, 8, 8), width=16, depth=2, heads=2, patch=4), (2, 8, 8)),
     "unet-no-patch": (lambda: UNet((2, 8, 8), channels=8, multipliers=[1, 2], embedding=16), (2, 8, 8)),
 }
 
@@ -93,6 +100,7 @@ def test_a_velocity_learned_on_the_diagonal_is_the_map_at_step_zero(name):
 
 
 LAYERS = {
+    "linear of tokens": (lambda bias: (Linear(5, 3, bias=bias), nn.Linear(5, 3, bias=bias)), (4, 7, 5)),
     "linear": (lambda bias: (Linear(5, 3, bias=bias), nn.Linear(5, 3, bias=bias)), (4, 5)),
     "conv": (
         lambda bias: (Conv2d(2, 3, 3, padding=1, bias=bias), nn.Conv2d(2, 3, 3, padding=1, bias=bias)),
@@ -121,6 +129,79 @@ def test_layers_are_torchs_in_value_gradient_and_tangent(name, bias):
         assert torch.allclose(mine, reference, atol=1e-12)
 
 
+def test_layer_norm_is_torchs_in_value_and_its_tangent_can_be_differentiated():
+    x, v = torch.randn(2, 3, 5, 8, dtype=torch.float64)
+    w = torch.randn(8, 8, dtype=torch.float64, requires_grad=True)
+    norm, theirs = LayerNorm(), nn.LayerNorm(8, eps=1e-6, elementwise_affine=False).double()
+
+    def tangent(layer):
+        with torch.autograd.forward_ad.dual_level():
+            output = torch.autograd.forward_ad.unpack_dual(layer(torch.autograd.forward_ad.make_dual(x, v) @ w))
+        assert torch.allclose(output.primal, theirs(x @ w), atol=1e-12)
+        return output.tangent
+
+    assert torch.allclose(tangent(norm), tangent(theirs), atol=1e-12)
+    direction = torch.randn_like(w)
+    (gradient,) = torch.autograd.grad(tangent(norm).square().sum(), w)
+
+    @torch.no_grad()
+    def shifted(h):
+        w.add_(h * direction)
+        value = tangent(norm).square().sum()
+        w.sub_(h * direction)
+        return value
+
+    assert (gradient * direction).sum().item() == pytest.approx(central(shifted).item(), rel=1e-6)
+
+
 def test_an_image_that_cannot_be_halved_is_refused_by_name():
     with pytest.raises(ValueError, match="multipliers, patch: 6x6"):
         UNet((1, 6, 6), multipliers=[1, 2, 2])
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: DiT((1, 6, 6), width=16, heads=2, patch=4), "patch: 6x6 images"),
+        (lambda: DiT((1, 8, 8), width=16, heads=3, patch=4), "heads: 16 channels"),
+        (lambda: UNet((1, 8, 8), channels=8, attention=[4], heads=3), "heads: 16 channels"),
+    ],
+)
+def test_what_does_not_divide_is_refused_by_name(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_attention_sits_where_it_is_asked_and_changes_nothing_at_first():
+    torch.manual_seed(0)
+    plain = UNet((1, 16, 16), channels=8, multipliers=[1, 2, 2])
+    attentive = UNet((1, 16, 16), channels=8, multipliers=[1, 2, 2], attention=[8], heads=2)
+    found = [name for name, module in attentive.named_modules() if type(module).__name__ == "SpatialAttention"]
+    assert len(found) == 1 + 2 + 1
+    names = {name.replace(".block.", "."): value for name, value in attentive.state_dict().items()}
+    plain.load_state_dict({name: names[name] for name in plain.state_dict()})
+    s, x = torch.rand(3), torch.randn(3, 1, 16, 16)
+    for network in (plain, attentive):
+        nn.init.constant_(network.head.weight, 0.1)
+    assert torch.allclose(plain(s, s, x), attentive(s, s, x))
+
+
+def test_positions_tell_all_places_apart():
+    table = positions(5, 7, 16)
+    assert table.shape == (35, 16)
+    assert torch.cdist(table, table).add(torch.eye(35)).min() > 0.05
+
+
+def test_rms_norm_is_the_formula():
+    x, norm = torch.randn(3, 8), RMSNorm(8)
+    assert torch.allclose(norm(5 * x), x / x.square().mean(-1, keepdim=True).sqrt(), atol=1e-5)
+
+
+def test_a_transformer_sees_the_order_of_its_patches():
+    torch.manual_seed(0)
+    network = DiT((1, 8, 8), width=16, depth=2, heads=2, patch=4)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    s, x = torch.rand(2), torch.randn(2, 1, 8, 8)
+    assert not torch.allclose(network(s, s, x.roll(4, 3)), network(s, s, x).roll(4, 3), atol=1e-3)

@@ -5,10 +5,13 @@ import torch
 
 from ttfm.data.densities import Ring
 from ttfm.flow.flow_map import FlowMap
+from ttfm.flow.schedules import optimal_schedules
+from ttfm.flow.solvers import trajectory
 from ttfm.losses import load_modules
+from ttfm.networks.dit import DiT
 from ttfm.networks.mlp import MLP
 from ttfm.networks.unet import UNet
-from ttfm.training.trainer import Trainer, TrainingOptions
+from ttfm.training.trainer import Trainer, TrainingOptions, Trajectories
 
 pytestmark = pytest.mark.gpu
 LOSSES = load_modules()
@@ -19,8 +22,14 @@ STUDENT_LOSSES = sorted(name for name in LOSSES if name != "velocity_regression"
 def test_every_loss_trains_on_the_gpu(name):
     torch.manual_seed(0)
     ring = Ring()
-    net = MLP((2,), width=32, depth=2).cuda()
-    run = Trainer(net, LOSSES[name](), ring, ring.field(), TrainingOptions(iterations=200, batch=256, log_every=20), 0)
+    loss, stored = LOSSES[name](), None
+    if loss.offline:
+        states = list(trajectory(ring.field(), torch.randn(1024, 2, device="cuda"), "rk4", 16))
+        times = torch.linspace(0, 1, 17, device="cuda")
+        stored = Trajectories(times, torch.stack(states), optimal_schedules(times, torch.stack(states)))
+    net = loss.wrap(MLP((2,), width=32, depth=2).cuda(), (2,), stored and stored.schedules).cuda()
+    options = TrainingOptions(iterations=200, batch=256, log_every=20)
+    run = Trainer(net, loss, ring, ring.field(), options, 0, trajectories=stored)
     rows = [progress.row for progress in run.run() if progress.row]
     assert all(parameter.isfinite().all() for parameter in run.evaluation.network.parameters())
     assert next(run.evaluation.network.parameters()).is_cuda
@@ -30,8 +39,12 @@ def test_every_loss_trains_on_the_gpu(name):
 
 @pytest.mark.parametrize(
     ("build", "shape"),
-    [(lambda: MLP((2,), 16, 2), (2,)), (lambda: UNet((1, 8, 8), channels=8, patch=2, embedding=16), (1, 8, 8))],
-    ids=["mlp", "unet"],
+    [
+        (lambda: MLP((2,), 16, 2), (2,)),
+        (lambda: UNet((1, 8, 8), channels=8, patch=2, embedding=16, attention=[4], heads=2), (1, 8, 8)),
+        (lambda: DiT((1, 8, 8), width=16, depth=2, heads=2, patch=4), (1, 8, 8)),
+    ],
+    ids=["mlp", "unet", "dit"],
 )
 def test_derivatives_on_the_gpu_against_central_differences(build, shape):
     torch.manual_seed(0)

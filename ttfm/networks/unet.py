@@ -7,6 +7,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from ttfm.networks.attention import SpatialAttention
 from ttfm.networks.dual import Conv2d, Linear
 from ttfm.networks.embeddings import TimeEmbedding
 from ttfm.options import Count, Range
@@ -34,9 +35,22 @@ class ResidualBlock(nn.Module):
         return self.skip(x) + self.conv2(nn.functional.silu(h))
 
 
+class Attentive(nn.Module):
+    """A residual block followed by self-attention over its positions."""
+
+    def __init__(self, block: ResidualBlock, channels: int, heads: int, groups: int):
+        super().__init__()
+        self.block = block
+        self.attention = SpatialAttention(channels, heads, groups)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """As its residual block."""
+        return self.attention(self.block(x, embedding))
+
+
 class UNet(nn.Module):
     """u(s, t, x) for images: residual blocks on a pyramid of resolutions with skip connections, after Ho et al.
-    (arXiv 2006.11239), without attention.
+    (arXiv 2006.11239).
 
     Args:
         shape: shape of one image, ``(C, H, W)``; H and W divisible by ``patch * 2^(len(multipliers) - 1)``.
@@ -46,6 +60,9 @@ class UNet(nn.Module):
         patch: side of the square patches that the first convolution turns into one position.
         embedding: width of the time embedding.
         groups: groups of every group norm.
+        attention: sides of the images, after the patch, at which every residual block is followed by self-attention;
+            where there is any, the middle has it too (as in DDPM++, arXiv 2011.13456: [16] for 32 x 32 images).
+        heads: attention heads.
 
     Raises:
         ValueError: if the image's sides cannot be halved that often, or the channels not divided into the groups.
@@ -62,6 +79,8 @@ class UNet(nn.Module):
         patch: Count = 1,
         embedding: Count = 128,
         groups: Annotated[int, Range(1)] = 8,
+        attention: list[Count] = [],  # noqa: B006
+        heads: Count = 4,
     ):
         super().__init__()
         colours, height, width = shape
@@ -79,19 +98,25 @@ class UNet(nn.Module):
         self.stem = Conv2d(colours, channels, 3, padding=1) if patch == 1 else Conv2d(colours, channels, patch, patch)
         sizes = [channels * m for m in multipliers]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        skips, now = [channels], channels
+        skips, now, side = [channels], channels, height // patch
+
+        def block(channels_in: int, size: int, level: int) -> nn.Module:
+            residual = ResidualBlock(channels_in, size, embedding, groups)
+            return Attentive(residual, size, heads, groups) if side // 2**level in attention else residual
+
         for level, size in enumerate(sizes):
             for _ in range(blocks):
-                self.down.append(ResidualBlock(now, size, embedding, groups))
+                self.down.append(block(now, size, level))
                 now = size
                 skips.append(now)
             if level < len(sizes) - 1:
                 self.down.append(Conv2d(now, now, 3, stride=2, padding=1))
                 skips.append(now)
-        self.middle = ResidualBlock(now, now, embedding, groups)
+        middle = ResidualBlock(now, now, embedding, groups)
+        self.middle = Attentive(middle, now, heads, groups) if attention else middle
         for level, size in reversed(list(enumerate(sizes))):
             for _ in range(blocks + 1):
-                self.up.append(ResidualBlock(now + skips.pop(), size, embedding, groups))
+                self.up.append(block(now + skips.pop(), size, level))
                 now = size
             if level:
                 self.up.append(nn.Sequential(nn.Upsample(scale_factor=2), Conv2d(now, now, 3, padding=1)))
@@ -112,11 +137,11 @@ class UNet(nn.Module):
         h = self.stem(x)
         skips = [h]
         for module in self.down:
-            h = module(h, embedding) if isinstance(module, ResidualBlock) else module(h)
+            h = module(h, embedding) if isinstance(module, ResidualBlock | Attentive) else module(h)
             skips.append(h)
         h = self.middle(h, embedding)
         for module in self.up:
-            if isinstance(module, ResidualBlock):
+            if isinstance(module, ResidualBlock | Attentive):
                 h = module(torch.cat([h, skips.pop()], dim=1), embedding)
             else:
                 h = module(h)
