@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from ttfm.cli import STEPS, main, parser
@@ -146,3 +147,46 @@ def test_damaged_weights_are_reported_by_name(planned, capsys):
     message = capsys.readouterr().err
     assert "w.safetensors: damaged weights: expected sha256" in message
     assert hashlib.sha256(flipped).hexdigest() in message
+
+
+def test_layers_that_a_loss_adds_are_seeded(planned):
+    """Their first weights are part of a run's numbers, also where the network itself is loaded."""
+    config = planned / "plan" / "ring" / "itvm" / "0" / "student.json"
+    run = json.loads(config.read_text())
+    run["loss"] = {"name": "flowturbo", "options": {"width": 4}}
+    config.write_text(json.dumps(run))
+    chain = steps(planned)
+    for line in chain[:3]:
+        main(line.split())
+    weights = planned / "ring" / "itvm" / "0" / "w.safetensors"
+    digests = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        main(chain[3].split())
+        digests.append(hashlib.sha256(weights.read_bytes()).hexdigest())
+    assert digests[0] == digests[1]
+
+
+def test_a_snapshot_at_the_end_is_the_end_and_damage_to_one_is_named(planned, capsys):
+    config = planned / "plan" / "ring" / "itvm" / "0"
+    for name, change in (("student", {"training": {"snapshots": [10, 20]}}), ("evaluate", {"headline": "mmd"})):
+        run = json.loads((config / f"{name}.json").read_text())
+        for key, value in change.items():
+            run[key] = run[key] | value if isinstance(value, dict) else value
+        (config / f"{name}.json").write_text(json.dumps(run))
+    chain = steps(planned)
+    kept = planned / "ring" / "itvm" / "0" / "kept.safetensors"
+    scores = kept.with_name("snapshots.csv")
+    chain[3] += f" --snapshots {kept}"
+    chain[4] += f" --snapshots {kept} --snapshot-metrics {scores}"
+    for line in chain:
+        main(line.split())
+    table = [line.split(",") for line in scores.read_text().splitlines()]
+    iterations = [row[table[0].index("iteration")] for row in table[1:]]
+    assert iterations == ["10", "10", "20", "20"]
+    flipped = bytearray(kept.read_bytes())
+    flipped[-1] ^= 1
+    kept.write_bytes(flipped)
+    with pytest.raises(SystemExit):
+        main(chain[4].split())
+    assert "kept.safetensors: damaged snapshots: expected sha256" in capsys.readouterr().err

@@ -275,3 +275,61 @@ def test_the_files_of_a_loss_are_its_own_and_those_it_builds_on():
     ).loss_files
     assert files["itvm"] == ["ttfm/losses/itvm.py"]
     assert files["meanflow_distill"] == ["ttfm/losses/meanflow.py", "ttfm/losses/dispersive.py"]
+
+
+def refused(config, tmp_path):
+    with pytest.raises(ExperimentError) as error:
+        plan(config, "tiny.yaml", tmp_path)
+    return str(error.value)
+
+
+def test_what_no_schema_can_say_is_found_before_any_job(tiny, tmp_path):
+    tiny["students"]["boss"] = {"loss": "boss", "options": {"steps": 40}}
+    assert "students.boss (on ring): it needs 40 stored intervals, and trajectories.kept stores 16" in refused(
+        copy.deepcopy(tiny), tmp_path
+    )
+    tiny["students"].pop("boss")
+    tiny["students"]["itvm"]["training"] = {"snapshots": [5, 999]}
+    message = refused(copy.deepcopy(tiny), tmp_path)
+    assert "students.itvm.training (on ring): snapshots: 999 is after the last of 20 iterations" in message
+    tiny["students"]["itvm"]["training"] = {}
+    tiny["problems"]["ring"]["data"] = {"name": "checkerboard", "cells": 6}
+    put(tiny, "problems/ring/evaluation/histogram_samples", 1000)
+    message = refused(tiny, tmp_path)
+    assert "problems.ring.evaluation.histogram_samples: cells: a grid of 128 x 128 is no refinement of 6 x 6" in message
+
+
+def test_nothing_starts_from_more_than_a_network_and_nothing_wrapped_teaches(tiny, tmp_path):
+    tiny["students"] |= {"dtm": {"loss": "dtm"}, "after": {"loss": "itvm", "start": "dtm"}}
+    assert "students.after.start: 'dtm' trains more than the problem's network" in refused(
+        copy.deepcopy(tiny), tmp_path
+    )
+    tiny["students"]["after"].pop("start")
+    for name in ("blockwise", "mle"):
+        put(tiny, "problems/digits/teacher_loss", {"name": name})
+        assert f"problems.digits.teacher_loss.name: '{name}' cannot train a teacher" in refused(
+            copy.deepcopy(tiny), tmp_path
+        )
+
+
+@pytest.mark.parametrize("headline", ["straightness", "semigroup_defect", "kl_histogram"])
+def test_a_headline_is_ranked_at_every_budget_and_measured(tiny, headline):
+    put(tiny, "problems/ring/evaluation/headline", headline)
+    with pytest.raises(ExperimentError, match=f"problems.ring.evaluation.headline: '{headline}' is unknown"):
+        resolved(tiny)
+
+
+def test_students_snapshots_do_not_reach_their_teacher(tiny):
+    before = resolved(copy.deepcopy(tiny)).configs["ring/teacher.json"]
+    put(tiny, "problems/ring/training/snapshots", [5])
+    assert resolved(tiny).configs["ring/teacher.json"] == before
+
+
+def test_a_loss_file_that_moves_is_found_where_it_is(tiny, tmp_path):
+    (tmp_path / "mine.py").write_text(EXTRA.format(name="doubled"))
+    put(tiny, "students/doubled", {"loss": "doubled"})
+    for place in (tmp_path / "mine.py", tmp_path / "moved.py"):
+        put(tiny, "loss_modules", [str(place)])
+        found = plan(copy.deepcopy(tiny), "tiny.yaml", tmp_path / "results")
+        assert str(place) in found.loss_files["doubled"]
+        (tmp_path / "mine.py").rename(tmp_path / "moved.py") if place.name == "mine.py" else None

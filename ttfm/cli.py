@@ -7,6 +7,8 @@ import importlib
 import logging
 import sys
 
+from ttfm.provenance import source
+
 STEPS = {
     "describe": "write what experiments can name (losses, networks, data, options) as JSON",
     "check": "build every network and loss of a plan once, to find impossible combinations of options",
@@ -27,6 +29,10 @@ STEPS = {
     "report": "build the HTML page",
     "publish": "copy an experiment's small tables and figures, with their provenance, to where they are kept",
 }
+
+
+UNRECORDED = ("describe", "check", "plan", "publish")
+"""Steps that leave no record of what made their output."""
 
 
 def parser(step: str | None = None) -> argparse.ArgumentParser:
@@ -52,6 +58,9 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, force=True
     )
+    if step not in UNRECORDED:
+        # The code that runs is the one that is there now, not the one that is there when the record is written.
+        source()
     try:
         options.run(options)
     except (ValueError, OSError) as error:

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator, validators
 
+from ttfm.evaluation.catalogue import METRICS
 from ttfm.evaluation.catalogue import names as metric_names
 
 Config = dict[str, Any]
@@ -129,7 +130,7 @@ def validate(config: Config, registry: Config, schema: Config) -> Config:
             registry["losses"][student["loss"]]["options"], student["options"], f"{where}.options"
         )
         faults += _faults(registry["training"], student["training"], f"{where}.training")
-        faults += _check_start(config["students"], label)
+        faults += _check_start(config["students"], registry["losses"], label)
     if config["baseline"] is not None:
         faults += _check_name(config["baseline"], config["students"], "baseline")
     for label, problem in config["problems"].items():
@@ -163,13 +164,17 @@ def validate(config: Config, registry: Config, schema: Config) -> Config:
     return config
 
 
-def _check_start(students: Config, label: str) -> list[str]:
-    """The chain of students that this one starts from must exist and end."""
+def _check_start(students: Config, losses: Config, label: str) -> list[str]:
+    """The chain of students that this one starts from must exist and end, and hold plain networks."""
     chain = [label]
     while (start := students[chain[-1]]["start"]) is not None:
         where = f"students.{chain[-1]}.start"
         if start not in students:
             return _check_name(start, students, where) if len(chain) == 1 else []
+        if losses.get(students[start]["loss"], {}).get("wraps"):
+            return [
+                f"{where}: {start!r} trains more than the problem's network; nothing else can start from its weights"
+            ]
         if start in chain:
             return [f"{where}: {start!r} starts from {chain[-1]!r} in turn; one of them must start from the teacher"]
         chain.append(start)
@@ -195,8 +200,11 @@ def _check_teacher_loss(problem: Config, registry: Config, where: str) -> list[s
         return unknown
     loss = registry["losses"][asked["name"]]
     faults = _faults(loss["options"], _options_of(asked), where)
-    if loss["learns"] != "velocity" or loss["needs_teacher"] or loss["offline"]:
-        faults.append(f"{where}.name: {asked['name']!r} cannot train a teacher; it takes a loss that learns a velocity")
+    alone = not (loss["needs_teacher"] or loss["starts_from_teacher"] or loss["offline"] or loss["wraps"])
+    if loss["learns"] != "velocity" or not alone:
+        faults.append(
+            f"{where}.name: {asked['name']!r} cannot train a teacher; it takes a loss that learns a velocity alone"
+        )
     if registry["data"][problem["data"]["name"]]["closed_form"] and asked != {"name": "fm"}:
         faults.append(f"{where}: the velocity of {problem['data']['name']!r} is known in closed form; leave this out")
     return faults
@@ -211,7 +219,8 @@ def _check_evaluation(evaluation: Config, data: Config, where: str) -> list[str]
     faults = []
     metrics = dict.fromkeys(metric_names(data["kind"], asked_metrics(evaluation)))
     evaluation.setdefault("headline", "endpoint_rmse" if data["kind"] == "points" else "fd-digits")
-    faults += _check_name(evaluation["headline"], metrics, f"{where}.headline")
+    ranked = [name for name in metrics if METRICS[name].ranked and METRICS[name].depends_on_steps]
+    faults += _check_name(evaluation["headline"], dict.fromkeys(ranked), f"{where}.headline")
     if data["kind"] == "images" and evaluation["samples"] < 128:
         faults.append(f"{where}.samples: {evaluation['samples']} is not allowed; a Fréchet distance needs at least 128")
     if evaluation["histogram_samples"] and not data["probabilities"]:

@@ -50,7 +50,14 @@ def impossible_combinations(resolved: Plan, results: Path) -> list[str]:
         problem, student = config.get("problem"), config.get("student")
         entries = {f"problems.{problem}.network": {"part": "network", "config": config.get("network")}}
         if student and isinstance(config["loss"], dict):
-            entries[f"students.{student} (on {problem})"] = {"part": "loss", "config": config["loss"]}
+            stored = resolved.configs.get(f"{problem}/trajectories.json", {}).get("trajectories", {})
+            loss = {"part": "loss", "config": config["loss"], "kept": stored.get("kept", 0)}
+            entries[f"students.{student} (on {problem})"] = loss
+            entries[f"students.{student}.training (on {problem})"] = {"part": "training", "config": config["training"]}
+        if config.get("evaluation", {}).get("histogram_samples"):
+            entries[f"problems.{problem}.evaluation.histogram_samples"] = {"part": "grid", "config": config["data"]}
+        if "trajectories" in config:
+            entries[f"problems.{problem}.trajectories"] = {"part": "trajectories", "config": config["trajectories"]}
         for where, entry in entries.items():
             entry["shape"] = config.get("shape")
             key = json.dumps(entry, sort_keys=True)
@@ -74,7 +81,7 @@ def _state(loss_modules: tuple[str, ...]) -> str:
     for path in (*sources, *map(Path, loss_modules)):
         if not path.is_file():
             raise FileNotFoundError(f"loss_modules: {path} does not exist")
-        digest.update(path.read_bytes() + b"\0")
+        digest.update(f"{path}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
@@ -87,7 +94,7 @@ def _cached(results: Path, step: str, arguments: list[str], state: str) -> Any:
         if done.returncode:
             # The command line logs a user's mistake as one message; its time and level say nothing here.
             message = re.sub(r"^\S+ \S+ ERROR ", "", done.stderr.strip())
-            raise ValueError(f"the registry cannot be read:\n{message}")
+            raise ValueError(f"the experiment cannot be planned:\n{message}")
     return read_json(cached)
 
 

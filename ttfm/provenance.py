@@ -6,13 +6,17 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("ttfm", "torch", "torchvision", "numpy", "scipy", "pandas", "torch-fidelity", "lpips", "snakemake")
+_PACKAGES = (
+    *("ttfm", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "POT"),
+    *("torch-fidelity", "lpips", "snakemake"),
+)
 
 _SOURCES = ("Snakefile", "ttfm", "workflow", "profiles")
 """What decides a result; a change elsewhere, in the README say, leaves a tree clean. New files count as changes."""
@@ -36,6 +40,12 @@ def source() -> dict[str, Any]:
         "commit": commit or "unknown",
         "dirty": bool(_git("status", "--porcelain", "--", *_SOURCES)) if commit else None,
     }
+
+
+def _uncommitted(path: str) -> bool:
+    """Whether git does not hold the content of ``path``; files outside the checkout are held by no commit of it."""
+    tracked = _git("ls-files", "--error-unmatch", "--", str(Path(path).resolve()))
+    return tracked is None or bool(_git("status", "--porcelain", "--", str(Path(path).resolve())))
 
 
 @cache
@@ -85,11 +95,21 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def record(config: dict[str, Any], device: str, started: str) -> dict[str, Any]:
-    """The provenance that stands beside every artefact: resolved config, code, versions, device and wall time."""
+def record(config: dict[str, Any], device: str, started: str, files: Iterable[str] = ()) -> dict[str, Any]:
+    """The provenance that stands beside every artefact: resolved config, code, versions, device and wall time.
+
+    Args:
+        config: the resolved config.
+        device: where it was made.
+        started: when.
+        files: further files of the user's that decide the result; uncommitted changes of theirs count too.
+    """
+    code = dict(source())
+    if code["commit"] != "unknown":
+        code["dirty"] = code["dirty"] or any(_uncommitted(path) for path in files)
     return {
         "config": config,
-        **source(),
+        **code,
         "versions": versions(),
         "device": device_name(device),
         "started": started,

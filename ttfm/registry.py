@@ -23,6 +23,9 @@ from ttfm.networks.unet import UNet
 from ttfm.options import schema_of
 from ttfm.training.trainer import TrainingOptions
 
+BINS = 128
+"""Cells along each side of the grid of the Kullback-Leibler divergence."""
+
 NETWORKS: dict[str, Any] = {"mlp": MLP, "unet": UNet, "dit": DiT}
 DATA: dict[str, Any] = {
     "ring": Ring,
@@ -51,6 +54,7 @@ def describe(loss_modules: tuple[str, ...] = ()) -> dict[str, Any]:
                 "needs_teacher": loss.needs_teacher,
                 "starts_from_teacher": starts_from_teacher(loss),
                 "offline": loss.offline,
+                "wraps": loss.wrap is not Loss.wrap,
                 "files": (files := _files(loss, loss_modules)),
                 "modules": [file for file in files if file in loss_modules],
                 "summary": (inspect.getdoc(loss) or "").split("\n", 1)[0],
@@ -109,8 +113,8 @@ def impossible(plan: dict[str, dict[str, Any]]) -> dict[str, str]:
     What a schema cannot say, such as sides that a patch does not divide, is said by the constructors' own errors.
 
     Args:
-        plan: by the place in the experiment to name in messages, ``{"part": "network" | "loss", "config": its resolved
-            entry, "shape": the states' shape, for networks}``.
+        plan: by the place in the experiment to name in messages: ``part``, which is "network", "loss", "training",
+            "trajectories" or "grid", its resolved ``config``, and what else that part is checked against.
 
     Returns:
         The message of each entry that cannot be built.
@@ -118,14 +122,30 @@ def impossible(plan: dict[str, dict[str, Any]]) -> dict[str, str]:
     faults = {}
     for where, entry in plan.items():
         try:
-            if entry["part"] == "network":
-                with torch.device("meta"):
-                    build_network(entry["config"], tuple(entry["shape"]))
-            else:
-                LOSSES[entry["config"]["name"]](**entry["config"]["options"])
+            _build(entry)
         except ValueError as error:
             faults[where] = str(error)
     return faults
+
+
+def _build(entry: dict[str, Any]) -> None:
+    part, config = entry["part"], entry["config"]
+    if part == "network":
+        with torch.device("meta"):
+            build_network(config, tuple(entry["shape"]))
+    elif part == "training":
+        TrainingOptions(**config)
+    elif part == "grid":
+        build_data(config).probabilities(BINS)
+    elif part == "trajectories":
+        if config["kept"] > config["steps"] + 1:
+            raise ValueError(f"kept: {config['kept']} times need at least {config['kept'] - 1} steps")
+    else:
+        loss = LOSSES[config["name"]](**config["options"])
+        if loss.offline and loss.intervals >= entry["kept"]:
+            raise ValueError(
+                f"it needs {loss.intervals} stored intervals, and trajectories.kept stores {entry['kept'] - 1}"
+            )
 
 
 def build_network(config: dict[str, Any], shape: tuple[int, ...]) -> nn.Module:

@@ -87,7 +87,8 @@ class _Problem:
         self.seeds: list[int] = self.about.get("seeds", config["seeds"])
         schema = registry["networks"][self.about["network"]["name"]]["options"]
         self.network = {"name": self.about["network"]["name"]} | fill(schema, self.about["network"])
-        self.teacher = fill(registry["training"], self.about["training"] | self.about["teacher"])
+        training = self.about["training"] | self.about["teacher"] | {"snapshots": []}
+        self.teacher = fill(registry["training"], training)
         self.common = {
             "experiment": config["name"],
             "problem": name,
@@ -158,8 +159,8 @@ class _Problem:
             "solution.json": network | {"evaluation": _part(evaluation, "samples", "seed", "solver", "steps")},
             "baselines.json": network | self._scored(),
             "timing.json": network
-            | {"students": {label: _part(s, "loss", "loss_modules", "offline") for label, s in self.students.items()}}
-            | {"batch": self.about["training"].get("batch", self.teacher["batch"]), "lr": self.teacher["lr"]},
+            | {"students": {label: _part(s, "loss", "loss_modules") for label, s in self.students.items()}}
+            | _part(fill(self.registry["training"], self.about["training"]), "batch", "lr"),
         }
         if self.kind == "images":
             found["classifier.json"] = {"seed": CLASSIFIER_SEED}

@@ -9,13 +9,12 @@ from ttfm.data.densities import Checkerboard
 from ttfm.evaluation import distances
 from ttfm.evaluation.distances import (
     BANDWIDTHS,
-    endpoint_rmse,
     energy_distance,
     histogram_kl,
-    l2,
     mmd_squared,
     sliced_w2,
 )
+from ttfm.evaluation.paired import endpoint_rmse, l2
 from ttfm.seeds import generator
 
 SETS = [energy_distance, mmd_squared, sliced_w2]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tests.exact import make_batch, with_path
-from ttfm.evaluation.distances import endpoint_rmse
+from ttfm.evaluation.paired import endpoint_rmse
 from ttfm.evaluation.sampling import any_to_any_path, consistency_sample, velocity_sample
 from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.interpolant import interpolate

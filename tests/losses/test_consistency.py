@@ -9,7 +9,7 @@ import torch
 
 from tests.exact import linear_gaussian, make_batch
 from ttfm.data.densities import Ring
-from ttfm.evaluation.distances import endpoint_rmse
+from ttfm.evaluation.paired import endpoint_rmse
 from ttfm.evaluation.sampling import consistency_sample, velocity_sample
 from ttfm.flow.fields import LearnedField
 from ttfm.flow.flow_map import FlowMap

@@ -190,7 +190,7 @@ def test_a_teacher_is_asked_for():
 
 def test_students_learn_the_ring():
     """Few steps halve the one-step error of the start: a sign or time mix-up in the loop would not."""
-    from ttfm.evaluation.distances import endpoint_rmse
+    from ttfm.evaluation.paired import endpoint_rmse
     from ttfm.flow.flow_map import FlowMap
     from ttfm.flow.solvers import solve
     from ttfm.seeds import indexed_noise

@@ -181,10 +181,14 @@ def test_a_diverged_teacher_fails_its_problem_and_the_page_is_built(tmp_path):
     lost = json.loads(json.dumps(config["problems"]["ring"]))
     lost |= {"title": "Lost", "data": {"name": "checkerboard"}, "teacher": {"lr": 1e30}}
     config["problems"]["lost"] = lost
+    config["students"]["reflow"] = {"loss": "reflow"}
     snakemake(folder, *write(folder, config))
+    timing = {(row["problem"], row["student"]): row for row in rows(folder / "results" / "points" / "timing.csv")}
+    assert timing["lost", "reflow"]["status"] == "failed"
+    assert timing["ring", "reflow"]["status"] == "ok"
     table = rows(folder / "results" / "points" / "metrics.csv")
     failed = [row for row in table if row["problem"] == "lost" and row["student"] != "data"]
-    assert {row["student"] for row in failed} == {"itvm", "cd", "teacher", "teacher_euler"}
+    assert {row["student"] for row in failed} == {"itvm", "cd", "reflow", "teacher", "teacher_euler"}
     assert all(row["status"] == "failed" and "the teacher failed: non-finite" in row["reason"] for row in failed)
     assert all(row["status"] != "failed" for row in table if row["problem"] == "ring" or row["student"] == "data")
     assert "the teacher failed: non-finite" in (folder / "report/points/index.html").read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ def test_every_loss_of_the_package_goes_through_the_workflow(tmp_path):
     ring |= {"network": {"name": "mlp", "width": 16, "depth": 2}, "teacher": {"iterations": 10}}
     ring["training"] = {"iterations": 10, "batch": 32, "probe_every": 5, "log_every": 5}
     ring["evaluation"] |= {"samples": 128, "steps": 16}
-    ring["trajectories"] = {"count": 64, "steps": 16}
+    ring["trajectories"] = {"count": 64, "steps": 16, "kept": 9}
     config |= {"problems": {"ring": ring}, "seeds": [0], "budgets": [1, 2]}
     snakemake(folder, *write(folder, config))
     results = folder / "results" / "field"

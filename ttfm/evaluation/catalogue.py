@@ -151,7 +151,7 @@ _ALL = (
         "Curvature of the paths",
         "Mean squared deviation of the velocity along a path from that of the straight line between its ends, averaged "
         "over time: zero for straight lines at constant speed. Of the teacher's fine ODE, and of the path that a "
-        "student's map draws from the same noise.",
+        "student's map draws from the same noise (a velocity's: 32 Euler steps).",
         "squared data units",
         depends_on_steps=False,
         kind="both",

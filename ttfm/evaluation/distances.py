@@ -1,4 +1,4 @@
-"""Distances between sets of points, and between points that pair up.
+"""Distances between sets of points.
 
 Everything is computed in float64, in chunks, and nothing draws from global random state: equal inputs, equal values.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ttfm.evaluation.checks import require_finite, require_pairs
+from ttfm.evaluation.checks import require_finite
 
 ROWS = 256
 """Rows of a matrix of pairwise distances held at once: 16 MB at 8,192 columns, and the fastest of the sizes tried."""
@@ -92,26 +92,6 @@ def directions(dimension: int, count: int, seed: int) -> Tensor:
     """``count`` directions, uniform on the unit sphere, shape ``(count, dimension)``, float64 on the CPU."""
     normal = torch.randn(count, dimension, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return normal / normal.norm(dim=1, keepdim=True)
-
-
-def endpoint_rmse(x: Tensor, y: Tensor) -> float:
-    r"""The root mean square distance :math:`(\frac1N \sum_i |x_i - y_i|^2)^{1/2}` of paired samples ``(N, *shape)``.
-
-    Raises:
-        ValueError: if the shapes differ, are empty, or a value is not finite.
-    """
-    require_pairs(x, y)
-    return (x.double() - y.double()).flatten(1).square().sum(1).mean().sqrt().item()
-
-
-def l2(x: Tensor, y: Tensor) -> float:
-    """The root mean square difference per entry (pixel) of paired samples ``(N, *shape)``.
-
-    Raises:
-        ValueError: if the shapes differ, are empty, or a value is not finite.
-    """
-    require_pairs(x, y)
-    return (x.double() - y.double()).square().mean().sqrt().item()
 
 
 def _points(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from ttfm.evaluation import distances
+from ttfm.evaluation import distances, paired
 from ttfm.files import read_json
 
 OFF_PATH = "the sampler re-noises between steps and leaves the path of the ODE"
@@ -76,7 +76,7 @@ class Scorer:
         count = len(self.solution)
         common = {"N": count, "split": "-", "extractor": "-"}
         name = "endpoint_rmse" if self.kind == "points" else "l2"
-        measure = distances.endpoint_rmse if self.kind == "points" else distances.l2
+        measure = paired.endpoint_rmse if self.kind == "points" else paired.l2
         if samples is None:
             yield {"metric": name, "status": "skipped", "reason": reason} | common
         else:

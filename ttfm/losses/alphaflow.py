@@ -32,7 +32,8 @@ class AlphaFlow(Loss):
 
     The weight of a sample is :math:`\alpha^{2p-1} / (\|\Delta\|^2 + \epsilon)^p`: for p = 0 the factor of the equation,
     for p = 1 that of the source's published code, :math:`\alpha / (\|\Delta\|^2 + \epsilon)`. On s = t and at
-    alpha = 0 it is MeanFlow's.
+    alpha = 0 it is MeanFlow's. :math:`\|\Delta\|^2` is the sum over the components here, their mean in that code; times
+    are uniform, as for all losses here.
 
     Attributes:
         schedule: how alpha falls from 1 to 0: "sigmoid" as in the source, "linear", or "constant" at ``alpha``.

@@ -151,10 +151,15 @@ class Loss(abc.ABC):
             model: the trained model, in evaluation mode; called without gradients.
             x0: noise, shape ``(N, *shape)``.
             steps: number of steps.
-            noise: fresh noise of x0's shape for i = 1, 2, ..., a function of the samples' indices.
+            noise: fresh standard normal noise of x0's shape for i = 1, 2, ..., a function of the samples' indices.
             teacher: the teacher's velocity.
         """
         raise NotImplementedError(f"loss {self.name!r} learns {self.learns!r} and has no sampler of its own")
+
+    @property
+    def intervals(self) -> int:
+        """Least number of intervals that stored trajectories must have; asked only where ``offline``."""
+        return 1
 
     @property
     def stages(self) -> int:

@@ -79,6 +79,11 @@ class BOSS(Loss):
     offline = True
     variants = (Variant(), Variant({"schedule": "equidistant"}), Variant({"steps": 1}))
 
+    @property
+    def intervals(self) -> int:
+        """One for each of the option ``steps``."""
+        return self.steps
+
     def wrap(self, network: nn.Module, shape: tuple[int, ...], schedules: dict[int, Tensor] | None = None) -> nn.Module:
         """The network with the schedules it is to be sampled by."""
         return ScheduledModel(network, (schedules or {}) if self.schedule == "optimal" else {})

@@ -87,5 +87,6 @@ class ConsistencyFlowMatching(Loss):
         here = student.velocity(t, x)
         return {
             "endpoint": squared_norm(x + expand(end - t, x) * here - goal),
-            "velocity": squared_norm(here - there) * (later < end),
+            # As in the authors' code, velocities agree only before the boundary.
+            "velocity": squared_norm(here - there) * ((later < end) & (t < self.boundary)),
         }

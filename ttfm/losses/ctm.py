@@ -32,12 +32,13 @@ class CTM(Loss):
     last jump, whose weights need no gradient, and the second term.
 
     Attributes:
-        heun_steps: Heun steps of the teacher from s to r.
+        heun_steps: Heun steps of the teacher from s to r; what they leave of the longest interval bounds the map's
+            error from below (on the 8-Gaussian ring 0.08 with 4 steps, 0.02 with 8).
         mu: EMA decay of the target network (source: 0.999).
         denoising: lambda, weight of flow matching on the diagonal; 0 leaves it out.
     """
 
-    heun_steps: Count = 4
+    heun_steps: Count = 8
     mu: Decay = 0.999
     denoising: NonNegative = 1.0
 

@@ -131,6 +131,8 @@ def _declared_faults(loss: Any) -> list[str]:
         if not isinstance(value, bool):
             found = "is missing" if value is None else f"{value!r} is not allowed"
             faults.append(f"{name}: {found}; True or False")
+    if getattr(loss, "starts_from_teacher", None) not in (None, True, False):
+        faults.append(f"starts_from_teacher: {loss.starts_from_teacher!r} is not allowed; True, False or None")
     return faults
 
 
@@ -138,7 +140,7 @@ def _option_faults(loss: Any) -> list[str]:
     own = [field.name for field in fields(loss)]
     faults = [
         f"{name} is declared with an annotation, which makes it an option; write {name} = ... alone"
-        for name in (*TEXTS, *SWITCHES, "learns", "variants")
+        for name in (*TEXTS, *SWITCHES, "learns", "variants", "starts_from_teacher")
         if name in own
     ]
     if faults:

@@ -26,7 +26,8 @@ class ImprovedMeanFlow(Loss):
     no longer depends on the network, and the derivative's tangent is the predicted velocity, so that the left side is a
     function of x_s alone. The source puts noise at t = 1: s = 1 - t, t = 1 - r, and u and v change sign. Of its two
     ways to predict v, an extra output and the diagonal u(s, s, x), ttfm has the second, which needs no other network.
-    Cost: J and F without gradient, and F+B. The weighted term does not show progress.
+    Times are uniform, as for all losses here; the source draws logit-normal ones. Cost: J and F without gradient, and
+    F+B. The weighted term does not show progress.
 
     Attributes:
         diagonal: fraction of the batch on s = t, where the loss is flow matching (source: 0.5).

@@ -82,7 +82,8 @@ class MarginalDataTransport(Loss):
             prediction = student.average_velocity(s, end, x)
             residual = self._residual(s, x, student, teacher)
             return {"matching": squared_norm(prediction - (prediction.detach() - residual))}
-        z = torch.randn(x.shape, generator=batch.generator, device=x.device, dtype=x.dtype)
+        # Noise of other samples: from whatever source the problem has, and independent of this sample.
+        z = batch.x0.roll(1, 0)
         queries = ((s, end, x), (start, end, z))
         joined = student.average_velocity(*(torch.cat(part) for part in zip(*queries, strict=True)))
         carried = interpolate(batch.x0, z + joined[count:].detach(), s)

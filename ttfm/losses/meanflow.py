@@ -23,7 +23,8 @@ class MeanFlow(Loss):
     .. math:: u_\theta(s,t,x_s) \to \mathrm{sg}[v + (t-s)(\partial_s u + \nabla_x u \, v)], \quad v = x_1 - x_0
 
     weighted per sample by :math:`1 / (\|\Delta\|^2 + \epsilon)^p`. The paper puts noise at t = 1; in ttfm's convention
-    the signs are as above. The term reported is the weighted one, as it is trained; it does not show progress.
+    the signs are as above. Times are uniform, as for all losses here; the source draws logit-normal ones. The term
+    reported is the weighted one, as it is trained; it does not show progress. Cost: J+F+B.
 
     Attributes:
         diagonal: fraction of the batch on s = t, where the loss is flow matching (the source's CIFAR-10 setting: 25 %).

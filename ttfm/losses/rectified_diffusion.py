@@ -23,19 +23,20 @@ class RectifiedDiffusion(Loss):
     .. math:: \text{noise:} \; \| (x_s - s v) - x_0 \|^2, \quad \text{data:} \; \| (x_s + (1-s) v) - x_1 \|^2.
 
     The source holds that the pairs matter and neither the path nor the velocity as the target: a model keeps the form
-    it was pre-trained in, for it noise prediction on a curved (DDPM) path. Here the teacher's form is the linear path
-    and one network predicts velocities for all losses, so that what remains of the target is its weight: the two are
-    ``reflow``'s error times :math:`s^2` and :math:`(1-s)^2`. That is ttfm's reading, and no test of the paper's curved
-    paths. The time is uniform.
+    it was pre-trained in, for it noise prediction on a curved (DDPM) path; its published code measures the error in
+    data space, "data" here, by a pseudo-Huber distance. Here the teacher's form is the linear path and one network
+    predicts velocities for all losses, so that what remains of the target is its weight: the two are ``reflow``'s error
+    times :math:`s^2` and :math:`(1-s)^2`. That is ttfm's reading, and no test of the paper's curved paths; the squared
+    error and the uniform time are ttfm's too.
 
     Cost per step: F + B; the trajectories are paid once. The weight vanishes at one end: noise prediction does not
     train the velocity at s = 0, from which one step starts, data prediction not that at s = 1.
 
     Attributes:
-        predicts: "noise" (the source's), or "data".
+        predicts: "data" (the source's code), or "noise".
     """
 
-    predicts: Literal["noise", "data"] = "noise"
+    predicts: Literal["data", "noise"] = "data"
 
     name = "rectified_diffusion"
     title = "Rectified diffusion"
@@ -46,7 +47,7 @@ class RectifiedDiffusion(Loss):
     starts_from_teacher = True
     offline = True
     # The teacher's map is no fixed point, as for reflow.
-    variants = (Variant(residual=1.0, mixture=10.0), Variant({"predicts": "data"}, residual=1.0, mixture=10.0))
+    variants = (Variant(residual=1.0, mixture=10.0), Variant({"predicts": "noise"}, residual=1.0, mixture=10.0))
 
     def terms(self, batch: Batch, student: FlowMap, target: FlowMap | None, teacher: Field | None) -> dict[str, Tensor]:
         """One term, named as what is predicted."""

@@ -30,7 +30,7 @@ class Shortcut(SemigroupDistillation):
     longest is log2(M) bootstraps away from the data.
 
     Attributes:
-        diagonal: fraction of the batch for flow matching (source: all but 1/8).
+        diagonal: fraction of the batch for flow matching (source's code: all but 1/8, in some settings 3/4).
         mu: EMA decay of the network that makes the two half steps (source: 0.999).
         finest: log2 of M, the number of the finest half steps in [0, 1] (source: 7, M = 128).
     """

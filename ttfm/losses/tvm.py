@@ -22,14 +22,14 @@ class TVM(Loss):
     .. math:: E \| \partial_t \phi_{s,x_s}(t) - u^-(t,t,\mathrm{sg}[\phi_{s,x_s}(t)]) \|^2 +
               E \| u_\theta(t,t,x_t) - (x_1 - x_0) \|^2
 
-    The Lagrangian identity with the EMA's diagonal as the velocity, and flow matching at the same end times t. The
+    The Lagrangian identity with the EMA's diagonal as the velocity, and flow matching at times of its own. The
     source puts noise at t = 1: its jump from t to s is ours from 1-t to 1-s, and its F is -u. Its changes to the
     network and its sampling of times are left out. Cost: JB and F for the first term, F+B for the second. Gradients
     through the derivative are noisy (the source lowers Adam's second decay), and until the EMA's diagonal is right
     so is the target.
 
     Attributes:
-        mu: EMA decay of the network whose diagonal is the target (ttfm's choice).
+        mu: EMA decay of the network whose diagonal is the target (source's code: 0.99).
     """
 
     mu: Decay = 0.99
@@ -37,7 +37,7 @@ class TVM(Loss):
     name = "tvm"
     title = "TVM"
     family = "Lagrangian"
-    source = "arXiv 2511.19797; the EMA's decay and the times are ttfm's"
+    source = "arXiv 2511.19797; the times are ttfm's"
     learns = "any_to_any"
     needs_teacher = False
     conditional = True
@@ -60,7 +60,8 @@ class TVM(Loss):
         u, dudt = student.lagrangian(s, t, x)
         with torch.no_grad():
             goal = target.velocity(t, x + gap * u)
-        velocity = student.velocity(t, batch.at(t))
+        time = batch.single_time()
+        velocity = student.velocity(time, batch.at(time))
         return {
             "terminal": squared_norm(u + gap * dudt - goal),
             "velocity": squared_norm(velocity - conditional_velocity(batch.x0, batch.x1)),

@@ -70,7 +70,7 @@ def summarise_convergence(snapshots: pd.DataFrame, experiment: Mapping[str, Any]
         _CURVE, dropna=False, sort=False
     ):
         reached = set(rows.loc[rows["iteration"] == rows["iteration"].max(), "seed"])
-        lost = rows["seed"].nunique() - len(reached)
+        lost = len(experiment["problems"][problem]["seeds"]) - len(reached)
         for iteration, own in rows[rows["seed"].isin(reached)].groupby("iteration"):
             own = own.sort_values("seed", kind="stable")
             values, seconds = own["value"].to_numpy(dtype=float), own["trained_seconds"].to_numpy(dtype=float)

@@ -15,7 +15,8 @@ from ttfm.reporting.tables import ABSENT, Cell, Row, Table
 
 EVALUATIONS = ("forward", "backward", "jvp", "teacher")
 RULES = (
-    "Means over the runs that succeeded; seconds of one run with the half-width of the 95 % interval; peak memory is "
+    "Means over the runs that succeeded; iterations and seconds include those of what a student starts from, its "
+    "teacher apart; seconds of one run with the half-width of the 95 % interval; peak memory is "
     "the largest of the runs. The last four columns count evaluations of the network per training step: forward "
     "passes, backward passes, forward-mode derivatives (JVP) and evaluations of the teacher."
 )

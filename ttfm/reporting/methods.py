@@ -22,7 +22,7 @@ RULES = (
     "with the same network and batch, measured in turns in one process; a range is over problems."
 )
 COLUMNS = [
-    *("student", "title", "family", "loss", "learns", "teacher", "derivative", "target", "offline"),
+    *("student", "title", "family", "loss", "learns", "teacher", "start", "derivative", "target", "offline"),
     *("relative_low", "relative_high", "source", "note"),
 ]
 _YES = {True: "yes", False: "no"}
@@ -66,6 +66,13 @@ def relative_costs(timing: pd.DataFrame, experiment: Mapping[str, Any]) -> pd.Da
     return table.reindex(index=list(experiment["students"]), columns=list(experiment["problems"])).astype(float)
 
 
+def start_words(about: Mapping[str, Any], experiment: Mapping[str, Any]) -> str:
+    """What a student's training starts from."""
+    if about.get("start"):
+        return method_title(experiment, about["start"])
+    return "teacher" if about["starts_from_teacher"] else "random weights"
+
+
 def summarise_methods(
     experiment: Mapping[str, Any],
     records: Mapping[tuple[str, str, int | None], Mapping[str, Any]],
@@ -90,6 +97,7 @@ def summarise_methods(
             **{key: str(about.get(key, "")) for key in ("title", "family", "loss", "source", "note")},
             "learns": LEARNS.get(about["learns"], about["learns"]),
             "teacher": "needed" if about["needs_teacher"] else "none",
+            "start": start_words(about, experiment),
             "derivative": _of_records(records, experiment, name, lambda loss: _YES[bool(loss["uses_jvp"])]),
             "target": _of_records(records, experiment, name, target_words),
             "offline": _of_records(records, experiment, name, lambda loss: _YES[bool(loss["offline"])]) or planned,
@@ -119,7 +127,7 @@ def methods_table(methods: pd.DataFrame, timing: pd.DataFrame, experiment: Mappi
     body = []
     for _, row in methods.iterrows():
         own = timing[(timing["student"] == row["student"]) & (timing["status"] != "ok")]
-        words = ("family", "loss", "learns", "teacher", "derivative", "target", "offline")
+        words = ("family", "loss", "learns", "teacher", "start", "derivative", "target", "offline")
         # An experiment of an older state of the code recorded less: that is unknown, not "none".
         cells = [Cell(row[key]) if row[key] else Cell("", why="not recorded") for key in words]
         cells += [_step(row, joined(own["reason"])), Cell(row["source"])]
@@ -129,7 +137,17 @@ def methods_table(methods: pd.DataFrame, timing: pd.DataFrame, experiment: Mappi
     if len(measured):
         commits = joined(commit[:12] for commit in measured["commit"]) or "unknown"
         scored = f"Steps timed at commit {commits}, device {joined(measured['device']) or 'unknown'}."
-    header = ("family", "loss", "learns", "teacher", "derivative", "target network", "offline data", "step, × fm")
+    header = (
+        "family",
+        "loss",
+        "learns",
+        "teacher",
+        "starts from",
+        "derivative",
+        "target network",
+        "offline data",
+        "step, × fm",
+    )
     return Table(
         name="methods",
         title="Methods",

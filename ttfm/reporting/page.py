@@ -155,7 +155,7 @@ def _facts(experiment: Mapping[str, Any]) -> dict[str, Any]:
     counts = sorted({len(about["seeds"]) for about in problems})
     titles = [about["title"] for about in students]
     rebuilt = [about["title"] for about in students if about["loss"] == "itvm"]
-    alone = [about["title"] for about in students if not about["starts_from_teacher"]]
+    alone = [about["title"] for about in students if not (about["starts_from_teacher"] or about.get("start"))]
     return {
         # A long list says less than its length: the methods table names them all.
         "methods": listed(titles) if len(titles) <= 6 else f"{len(titles)} students (named under Methods)",

@@ -102,5 +102,5 @@ def _euler(
         for row in (*scorer.distribution(samples), *scorer.pairs(samples)):
             yield row | {"steps": budget}
         if (points := config["evaluation"]["histogram_samples"]) > 0:
-            generate = lambda noise, k=budget: sampling.velocity_sample(field, noise, k)  # noqa: E731
+            generate = lambda noise, first, k=budget: sampling.velocity_sample(field, noise, k)  # noqa: E731
             yield histogram_row(config, device, points, generate) | {"steps": budget}

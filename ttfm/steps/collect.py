@@ -9,12 +9,8 @@ from typing import Any
 
 from ttfm.files import read_json
 from ttfm.provenance import now
+from ttfm.steps.columns import COST_COLUMNS, MAP_COLUMNS, METRIC_COLUMNS, SNAPSHOT_COLUMNS, TIMING_COLUMNS
 from ttfm.steps.common import (
-    COST_COLUMNS,
-    MAP_COLUMNS,
-    METRIC_COLUMNS,
-    SNAPSHOT_COLUMNS,
-    TIMING_COLUMNS,
     experiment_argument,
     log,
     record_argument,
@@ -87,4 +83,7 @@ def _cost(record: dict[str, Any]) -> dict[str, Any]:
         "device",
     )
     row = {key: record[key] for key in same} | record["calls"]
+    if row["status"] == "ok":
+        # What it goes on from is part of its budget.
+        row |= {key: record["before"][key] + record[key] for key in ("iterations", "seconds")}
     return row | {"experiment": config["experiment"], "loss": config["loss"]["name"], "seed": config["seed"]}

@@ -98,14 +98,22 @@ def load_weights(path: Path, network: nn.Module) -> nn.Module:
     return network
 
 
-def load_snapshots(path: Path) -> dict[int, tuple[dict[str, torch.Tensor], float]]:
+def load_snapshots(path: Path, expected: str) -> dict[int, tuple[dict[str, torch.Tensor], float]]:
     """Weights kept during a training, by training step: the state and the seconds of training before it.
+
+    Args:
+        path: the file.
+        expected: its sha256.
 
     Raises:
         ValueError: naming the file, if it is damaged.
     """
     from safetensors import SafetensorError, safe_open
 
+    if (found_digest := sha256(path)) != expected:
+        raise ValueError(
+            f"{path}: damaged snapshots: expected sha256 {expected}, found {found_digest}; delete it and run again"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             seconds = {int(step): float(after) for step, after in (file.metadata() or {}).items() if step.isdigit()}
@@ -183,6 +191,8 @@ def load_trajectories(path: Path | None, loss: Loss, device: str) -> Trajectorie
     if path is None:
         raise ValueError(f"loss {loss.name!r} trains on the teacher's stored trajectories; give --trajectories")
     stored = {name: value.to(device) for name, value in tensors(path).items()}
+    if "path" not in stored:
+        raise ValueError(f"{path} holds no trajectories, because the teacher failed")
     named = {int(name.split("_")[1]): value for name, value in stored.items() if name.startswith("schedule_")}
     return Trajectories(stored["times"], stored["path"], named)
 
@@ -197,7 +207,10 @@ def write_record(path: Path, config: dict[str, Any], device: str, started: str, 
     from ttfm.files import write_json
     from ttfm.provenance import record
 
-    found = {"status": "ok", "reason": ""} | outcome | record(config, device, started)
+    modules = config.get("loss_modules", [])
+    found = {"status": "ok", "reason": ""} | outcome | record(config, device, started, modules)
+    if modules:
+        found["loss_modules"] = {module: sha256(module) for module in modules}
     write_json(path, found)
     log.info("%s, started %s, finished %s: %s", found["status"], started, found["finished"], path)
 
@@ -232,24 +245,3 @@ def write_csv(path: Path, rows: list[dict[str, Any]], columns: list[str]) -> Non
     writer.writeheader()
     writer.writerows([{key: "" if value is None else value for key, value in row.items()} for row in rows])
     write_text(path, text.getvalue())
-
-
-def _columns(text: str) -> list[str]:
-    return text.split()
-
-
-SNAPSHOT_COLUMNS = _columns(
-    "experiment problem student loss seed iteration trained_seconds steps metric value N split extractor "
-    "status reason commit device"
-)
-MAP_COLUMNS = _columns("problem student seed metric s t value")
-METRIC_COLUMNS = _columns(
-    "experiment problem student loss seed steps metric value N split extractor status reason commit device"
-)
-TIMING_COLUMNS = _columns(
-    "experiment problem student loss seconds_per_step relative repeats status reason commit device"
-)
-COST_COLUMNS = _columns(
-    "experiment problem student loss seed iterations batch seconds seconds_per_step peak_memory_mb "
-    "forward backward jvp teacher status reason commit device"
-)

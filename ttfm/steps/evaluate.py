@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ttfm.files import read_json, write_arrays
 from ttfm.provenance import now
+from ttfm.steps.columns import MAP_COLUMNS, SNAPSHOT_COLUMNS
 from ttfm.steps.common import (
-    MAP_COLUMNS,
-    SNAPSHOT_COLUMNS,
     build_loss,
     config_argument,
     load_network,
@@ -124,25 +123,31 @@ class _Evaluation:
 
         return self.loss.wrap(build_network(self.config["network"], self.config["shape"]), tuple(self.config["shape"]))
 
-    def sample(self, model: nn.Module, budget: int, x0: Tensor | None = None) -> tuple[list[Tensor], str]:
+    def sample(
+        self, model: nn.Module, budget: int, x0: Tensor | None = None, first: int = 0
+    ) -> tuple[list[Tensor], str]:
         """The states from noise to sample, and why they leave the path of the ODE, if they do."""
         import torch
 
         from ttfm.evaluation import sampling, scoring
         from ttfm.flow.fields import LearnedField
         from ttfm.flow.flow_map import FlowMap
+        from ttfm.seeds import indexed_noise
 
         x0 = self.x0 if x0 is None else x0
-        seed, count = self.config["evaluation"]["seed"], len(x0)
+        # Fresh noise belongs to a sample's index, whichever piece of them is drawn.
+        seed, end = self.config["evaluation"]["seed"], first + len(x0)
         if self.config["learns"] == "any_to_any":
             return sampling.any_to_any_path(FlowMap(model), x0, budget), ""
-        renoise = lambda i: source_noise(self.config, seed, count, "renoise", i).to(self.device)  # noqa: E731
         if self.config["learns"] == "to_data":
+            renoise = lambda i: source_noise(self.config, seed, end, "renoise", i)[first:].to(self.device)  # noqa: E731
             samples = sampling.consistency_sample(FlowMap(model), x0, budget, renoise)
             return [x0, samples], scoring.OFF_PATH if budget > 1 else ""
         if self.config["learns"] == "own":
+            shape = tuple(self.config["shape"])
+            normal = lambda i: indexed_noise(seed, end, shape, "renoise", i)[first:].to(self.device)  # noqa: E731
             with torch.no_grad():
-                samples = self.loss.sample(model, x0, budget, renoise, self.teacher)
+                samples = self.loss.sample(model, x0, budget, normal, self.teacher)
             return [x0, samples], "" if self.loss.paired else scoring.STOCHASTIC
         return [x0, sampling.velocity_sample(LearnedField(model), x0, budget)], ""
 
@@ -165,9 +170,9 @@ class _Evaluation:
             for row in (*self.scorer.distribution(samples), *paired):
                 yield row | {"steps": budget}
             if (points := self.config["evaluation"]["histogram_samples"]) > 0:
-                generate = lambda x0, k=budget: self.sample(self.model, k, x0)[0][-1]  # noqa: E731
+                generate = lambda x0, start, k=budget: self.sample(self.model, k, x0, start)[0][-1]  # noqa: E731
                 yield histogram_row(self.config, self.device, points, generate) | {"steps": budget}
-            if budget == budgets[0]:
+            if budget == min(budgets):
                 cost = scoring.measured("transport_cost", diagnostics.transport_cost, self.x0.cpu(), samples)
                 yield {"N": len(samples), "split": "-", "extractor": "-"} | cost
         yield from self._defects()
@@ -217,17 +222,28 @@ class _Evaluation:
         metric = self.config.get("headline")
         if not (metric and self.arguments.snapshots):
             return
-        kept = load_snapshots(self.arguments.snapshots)
+        kept = load_snapshots(self.arguments.snapshots, self.training["snapshots_sha256"])
+        last = self.training["iterations"]
+        before = self.training["before"]["iterations"], self.training["before"]["seconds"]
         for step, (state, after) in kept.items():
+            if step == last:
+                continue
             model = self._untrained().to(self.device).eval().requires_grad_(False)
             model.load_state_dict(state)
             for budget in self.config["budgets"]:
-                path, off_path = self.sample(model, budget)
-                row = self.scorer.one(metric, path[-1].cpu(), off_path)
-                yield row | {"steps": budget, "iteration": step, "trained_seconds": after}
+                row = self._headline(metric, model, budget)
+                yield row | {"steps": budget, "iteration": before[0] + step, "trained_seconds": before[1] + after}
         if kept:
-            done = {"iteration": self.training["iterations"], "trained_seconds": self.training["seconds"]}
+            done = {"iteration": before[0] + last, "trained_seconds": before[1] + self.training["seconds"]}
             yield from (row | done for row in final if row["metric"] == metric)
+
+    def _headline(self, metric: str, model: nn.Module, budget: int) -> Row:
+        if metric == "kl_histogram":
+            points = self.config["evaluation"]["histogram_samples"]
+            generate = lambda x0, start: self.sample(model, budget, x0, start)[0][-1]  # noqa: E731
+            return histogram_row(self.config, self.device, points, generate)
+        path, off_path = self.sample(model, budget)
+        return self.scorer.one(metric, path[-1].cpu(), off_path)
 
     def maps(self) -> Iterator[Row]:
         """Defects over a grid of times, for heat maps."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttfm.provenance import device_name, source
-from ttfm.steps.common import METRIC_COLUMNS, path_argument, record_argument, write_csv
+from ttfm.steps.columns import METRIC_COLUMNS
+from ttfm.steps.common import path_argument, record_argument, write_csv
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,15 +67,12 @@ def failed_rows(
     return [failed | {"metric": name, "steps": k} for name in steps for k in steps[name]]
 
 
-BINS = 128
-"""Cells along each side of the grid of the Kullback-Leibler divergence."""
-
 PIECE = 65_536
 """Points of that grid that pass through a model at once."""
 
 
 def histogram_row(
-    config: dict[str, Any], device: str, points: int, generate: Callable[[Tensor], Tensor] | None
+    config: dict[str, Any], device: str, points: int, generate: Callable[[Tensor, int], Tensor] | None
 ) -> dict[str, Any]:
     """The Kullback-Leibler divergence of many generated points from the density; of fresh real ones without a model.
 
@@ -82,13 +80,13 @@ def histogram_row(
         config: a resolved config whose data knows its ``probabilities``.
         device: where to generate.
         points: number of points.
-        generate: from noise ``(n, 2)`` to points ``(n, 2)``.
+        generate: from noise ``(n, 2)`` and the index of its first sample to points ``(n, 2)``.
     """
     import torch
 
     from ttfm.evaluation.distances import histogram_kl
     from ttfm.evaluation.scoring import measured
-    from ttfm.registry import build_data
+    from ttfm.registry import BINS, build_data
     from ttfm.seeds import generator
     from ttfm.steps.common import source_noise
 
@@ -98,7 +96,8 @@ def histogram_row(
     else:
         noise = source_noise(config, seed, points, "histogram-noise")
         with torch.no_grad():
-            samples = torch.cat([generate(x0.to(device)).cpu() for x0 in noise.split(PIECE)])
+            pieces = enumerate(noise.split(PIECE))
+            samples = torch.cat([generate(x0.to(device), i * PIECE).cpu() for i, x0 in pieces])
     about = {"N": points, "split": "exact", "extractor": f"histogram-{BINS}"}
     return about | measured("kl_histogram", histogram_kl, data.probabilities(BINS), samples, data.half_width)
 

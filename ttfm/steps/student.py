@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from ttfm.files import read_json
 from ttfm.provenance import now
 from ttfm.steps.common import (
     build_loss,
@@ -72,8 +73,9 @@ def _initial_network(config: dict[str, Any], arguments: argparse.Namespace, devi
     from ttfm.registry import build_network
     from ttfm.seeds import generator
 
+    # Before anything is built: a loss may add layers of its own to a network that is loaded.
+    torch.manual_seed(generator(config["seed"], "init").initial_seed())
     if config["start"] == "random":
-        torch.manual_seed(generator(config["seed"], "init").initial_seed())
         return build_network(config["network"], config["shape"]).to(device)
     return load_network(arguments.teacher if config["start"] == "teacher" else arguments.start, config, device)
 
@@ -81,7 +83,7 @@ def _initial_network(config: dict[str, Any], arguments: argparse.Namespace, devi
 def _train(config: dict[str, Any], device: str, started: str, arguments: argparse.Namespace) -> None:
     import torch
 
-    from ttfm.evaluation.distances import endpoint_rmse, l2
+    from ttfm.evaluation.paired import endpoint_rmse, l2
     from ttfm.flow.flow_map import FlowMap
     from ttfm.registry import build_data, build_source
     from ttfm.training.trainer import Trainer, TrainingOptions
@@ -98,6 +100,10 @@ def _train(config: dict[str, Any], device: str, started: str, arguments: argpars
         zeros = x0.new_zeros(len(x0))
         return distance(FlowMap(averaged)(zeros, zeros + 1, x0).cpu(), x1)
 
+    before = None
+    if config["start"] not in ("teacher", "random"):
+        earlier = read_json(arguments.start_record)
+        before = {key: earlier["before"][key] + earlier[key] for key in ("iterations", "seconds")}
     trajectories = load_trajectories(arguments.trajectories, loss, device)
     schedules = trajectories.schedules if trajectories else None
     data = build_data(config["data"])
@@ -113,4 +119,4 @@ def _train(config: dict[str, Any], device: str, started: str, arguments: argpars
         trajectories=trajectories,
         source=build_source(config["source"], data),
     )
-    run_training(trainer, config, device, started, arguments)
+    run_training(trainer, config, device, started, arguments, before)

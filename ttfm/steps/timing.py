@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ttfm.provenance import device_name, now, source
+from ttfm.steps.columns import TIMING_COLUMNS
 from ttfm.steps.common import (
-    TIMING_COLUMNS,
     build_loss,
     config_argument,
     load_network,
@@ -52,17 +53,22 @@ def run(arguments: argparse.Namespace) -> None:
     started = now()
     config = read_config(arguments.config)
     device = pick_device(config["device"])
-    students = {"": {"loss": {"name": "fm", "options": {}}, "loss_modules": [], "offline": False}} | config["students"]
-    runs = {label: _steps(_trainer(config, student, arguments, device)) for label, student in students.items()}
-    seconds: dict[str, list[float]] = {label: [] for label in runs}
+    students = {"": {"loss": {"name": "fm", "options": {}}, "loss_modules": []}} | config["students"]
+    runs: dict[str, Iterator[float]] = {}
+    seconds: dict[str, list[float]] = {label: [] for label in students}
     failed: dict[str, str] = {}
+    for label, student in students.items():
+        try:
+            runs[label] = _steps(_trainer(config, student, arguments, device), device)
+        except (RuntimeError, ValueError) as error:
+            failed[label] = str(error)
     for _ in range(WARM + ROUNDS):
         for label, steps in runs.items():
             if label in failed:
                 continue
             try:
                 seconds[label].append(next(steps))
-            except RuntimeError as error:
+            except (RuntimeError, ValueError) as error:
                 failed[label] = str(error)
     common = {"experiment": config["experiment"], "problem": config["problem"], "repeats": ROUNDS}
     common |= {"commit": source()["commit"], "device": device_name(device)}
@@ -80,20 +86,27 @@ def run(arguments: argparse.Namespace) -> None:
     write_record(arguments.record, config, device, started)
 
 
-def _steps(trainer: Trainer) -> Iterator[float]:
-    """Seconds per training step, measured over ``STEPS`` of them at a time."""
+def _steps(trainer: Trainer, device: str) -> Iterator[float]:
+    """Seconds per training step, measured over ``STEPS`` of them at a time; a GPU has finished them when they count."""
+    import torch
+
     steps = trainer.run()
     while True:
-        before = trainer.seconds
+        before = time.perf_counter()
         for _ in range(STEPS):
             next(steps)
-        yield (trainer.seconds - before) / STEPS
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        yield (time.perf_counter() - before) / STEPS
 
 
 def _trainer(config: dict[str, Any], student: dict[str, Any], arguments: argparse.Namespace, device: str) -> Trainer:
+    import torch
+
     from ttfm.registry import build_data, build_source
     from ttfm.training.trainer import Trainer, TrainingOptions
 
+    torch.manual_seed(0)
     loss = build_loss(student)
     trajectories = load_trajectories(arguments.trajectories, loss, device)
     schedules = trajectories.schedules if trajectories else None

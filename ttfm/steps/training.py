@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from ttfm.training.trainer import Trainer
 
 
+NOTHING_BEFORE: dict[str, float] = {"iterations": 0, "seconds": 0.0}
+
+
 def output_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the three files that every training writes."""
+    """Add the files that a training writes."""
     path_argument(parser, "weights", "where to write the weights of the evaluation EMA (safetensors)")
     path_argument(parser, "curve", "where to write the training curve (CSV)")
     path_argument(parser, "record", "where to write the record (JSON): outcome, cost and provenance")
@@ -24,12 +27,18 @@ def output_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_training(
-    trainer: Trainer, config: dict[str, Any], device: str, started: str, outputs: argparse.Namespace
+    trainer: Trainer,
+    config: dict[str, Any],
+    device: str,
+    started: str,
+    outputs: argparse.Namespace,
+    before: dict[str, float] | None = None,
 ) -> None:
     """Train to the end or to the first non-finite term; write the files either way.
 
     A diverged run is a result: its record says "failed" and why, its weights are those of the evaluation EMA when it
-    was stopped, and the rest of the experiment goes on.
+    was stopped, and the rest of the experiment goes on. ``before`` holds the iterations and seconds of the students
+    that it goes on from.
 
     """
     from tqdm import tqdm
@@ -76,6 +85,8 @@ def run_training(
         "seconds": round(trainer.seconds, 3),
         "seconds_per_step": round(trainer.seconds / done, 6) if done else None,
         "calls": trainer.calls,
+        "before": before or dict(NOTHING_BEFORE),
+        "snapshots_sha256": sha256(outputs.snapshots) if outputs.snapshots else None,
         "loss": {
             "uses_jvp": trainer.loss.uses_jvp,
             "target_decay": trainer.loss.target_decay,
@@ -95,4 +106,4 @@ def no_training(config: dict[str, Any], device: str, started: str, outputs: argp
     write_csv(outputs.curve, [], ["step", "seconds", "loss"])
     outcome = {"status": "failed", "reason": reason, "iterations": 0, "batch": config["training"]["batch"]}
     outcome |= {"parameters": None, "sha256": sha256(outputs.weights), "seconds": None, "seconds_per_step": None}
-    write_record(outputs.record, config, device, started, **outcome, calls={})
+    write_record(outputs.record, config, device, started, **outcome, calls={}, before=dict(NOTHING_BEFORE))

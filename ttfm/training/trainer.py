@@ -37,6 +37,7 @@ class TrainingOptions:
         lr: peak learning rate of Adam.
         warmup: steps of linear warm-up of the learning rate.
         schedule: "cosine" decays the learning rate to zero over ``iterations``, "constant" keeps it.
+        beta2: decay of Adam's second moment.
         ema: decay of the evaluation EMA.
         log_every: steps between rows of the training curve.
         probe_every: steps between measurements of the map error; 0 for none.
@@ -48,10 +49,15 @@ class TrainingOptions:
     lr: Positive = 1e-3
     warmup: Annotated[int, Range(0)] = 0
     schedule: Literal["cosine", "constant"] = "cosine"
+    beta2: Decay = 0.999
     ema: Decay = 0.999
     log_every: Count = 100
     probe_every: Annotated[int, Range(0)] = 500
     snapshots: list[Count] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.snapshots and max(self.snapshots) > self.iterations:
+            raise ValueError(f"snapshots: {max(self.snapshots)} is after the last of {self.iterations} iterations")
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of optimizer step ``step`` (0-based)."""
@@ -163,7 +169,7 @@ class Trainer:
         """
         options, device = self.options, next(self.network.parameters()).device
         teacher = self._ask_teacher if self.loss.needs_teacher else None
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=options.lr, fused=True)
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=options.lr, betas=(0.9, options.beta2), fused=True)
         self.network.train()
         sums: dict[str, float] = {}
         for step in range(options.iterations):

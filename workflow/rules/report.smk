@@ -13,7 +13,7 @@ rule collect:
         snapshots=runs("{problem}/{student}/{seed}/snapshots.csv"),
         maps=runs("{problem}/{student}/{seed}/maps.csv"),
         timing=problems("{problem}/timing.csv"),
-        code=BASE + modules("steps/collect.py"),
+        code=BASE + modules("steps/columns.py", "steps/collect.py"),
     output:
         metrics=report(
             f"{ROOT}/metrics.csv",

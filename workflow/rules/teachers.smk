@@ -77,7 +77,7 @@ rule timing:
         config=f"{ROOT}/plan/{{problem}}/timing.json",
         teacher=rules.teacher.output.weights,
         loss=every_loss_file,
-        code=TRAINING + modules("losses/fm.py", "steps/timing.py"),
+        code=TRAINING + modules("losses/fm.py", "steps/columns.py", "steps/timing.py"),
     output:
         times=f"{ROOT}/{{problem}}/timing.csv",
         record=f"{ROOT}/{{problem}}/timing.json",

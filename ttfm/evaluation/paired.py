@@ -1,0 +1,27 @@
+"""Errors of samples against others that they pair up with: what training follows and the tables show."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ttfm.evaluation.checks import require_pairs
+
+
+def endpoint_rmse(x: Tensor, y: Tensor) -> float:
+    r"""The root mean square distance :math:`(\frac1N \sum_i |x_i - y_i|^2)^{1/2}` of paired samples ``(N, *shape)``.
+
+    Raises:
+        ValueError: if the shapes differ, are empty, or a value is not finite.
+    """
+    require_pairs(x, y)
+    return (x.double() - y.double()).flatten(1).square().sum(1).mean().sqrt().item()
+
+
+def l2(x: Tensor, y: Tensor) -> float:
+    """The root mean square difference per entry (pixel) of paired samples ``(N, *shape)``.
+
+    Raises:
+        ValueError: if the shapes differ, are empty, or a value is not finite.
+    """
+    require_pairs(x, y)
+    return (x.double() - y.double()).square().mean().sqrt().item()
