@@ -200,7 +200,7 @@ def test_planning_shows_the_message_alone(write, tmp_path):
         plan(config | {"loss_modules": [str(path)]}, "tiny.yaml", tmp_path)
     line = 1 + path.read_text()[: path.read_text().index("class Mine")].count("\n")
     assert str(error.value) == (
-        f"the registry cannot be read:\n{path}:{line}: the loss Mine cannot be used: "
+        f"the experiment cannot be planned:\n{path}:{line}: the loss Mine cannot be used: "
         "learns: 'data' is not allowed; one of 'velocity', 'to_data', 'any_to_any', 'own'"
     )
 

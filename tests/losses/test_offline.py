@@ -67,8 +67,8 @@ def test_rectified_diffusion_is_reflow_weighted():
         next(iter(loss.terms(make_batch(FIELD, 256, offline=True), EXACT, None, None).values()))
         for loss in (
             LOSSES["reflow"](),
+            LOSSES["rectified_diffusion"](predicts="noise"),
             LOSSES["rectified_diffusion"](),
-            LOSSES["rectified_diffusion"](predicts="data"),
         )
     )
     assert torch.allclose(noise, s**2 * error)

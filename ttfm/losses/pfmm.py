@@ -26,11 +26,12 @@ class PFMM(Loss):
 
     where :math:`\check\phi` is the map at the end of the previous stage, frozen, which was trained for half the range.
     The stages are equal parts of the training. In the first, with the smallest tau, the map is one Heun step of the
-    teacher; every stage doubles tau, and the last has tau = 1: what 2^doublings Heun steps leave is the least error. The residual is that of u, without the
-    factor t - s, as the source does for its self-distilled form. The source's convention is ttfm's; the number and the
-    lengths of the stages, the midpoint and the clamped end time min(t, s + tau) are ttfm's choice. Cost: 2V+F+B in the
-    first stage, then 2F+F+B. Every stage inherits the errors of those before it, and the last alone learns the longest
-    jumps: a learning rate that has decayed by then leaves them unlearned, so a constant one suits this loss.
+    teacher; every stage doubles tau, and the last has tau = 1: what 2^doublings Heun steps leave is the least error.
+    The residual is that of u, without the factor t - s, as the source does for its self-distilled form. The source's
+    convention is ttfm's; the number and the lengths of the stages, the midpoint and the clamped end time min(t, s +
+    tau) are ttfm's choice. Cost: 2V+F+B in the first stage, then 2F+F+B. Every stage inherits the errors of those
+    before it, and the last alone learns the longest jumps: a learning rate that has decayed by then leaves them
+    unlearned, so a constant one suits this loss.
 
     Attributes:
         doublings: number of stages after the first; the first has tau = 2^-doublings.
