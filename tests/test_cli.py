@@ -190,3 +190,14 @@ def test_a_snapshot_at_the_end_is_the_end_and_damage_to_one_is_named(planned, ca
     with pytest.raises(SystemExit):
         main(chain[4].split())
     assert "kept.safetensors: damaged snapshots: expected sha256" in capsys.readouterr().err
+
+
+def test_a_finite_divergence_is_one_too(planned, monkeypatch):
+    from ttfm.steps import student
+
+    monkeypatch.setattr(student, "DIVERGED", 1e-6)
+    for line in steps(planned):
+        main(line.split())
+    record = json.loads((planned / "ring" / "itvm" / "0" / "record.json").read_text())
+    assert record["status"] == "failed"
+    assert "diverged: map error" in record["reason"] and "at the end of training (seed 0)" in record["reason"]

@@ -27,6 +27,10 @@ NOT_REPRODUCED = "a set of real data has no noise it came from"
 
 Row = dict[str, Any]
 
+DIVERGED = 10.0
+"""Samples larger than this many times those of the teacher, by root mean square, have diverged. The identity has about
+one time, and the worst student that has learned anything a few."""
+
 
 @dataclass
 class Scorer:
@@ -47,6 +51,22 @@ class Scorer:
     lpips: tuple[Path, Path] | None = None
     _lpips_reason: str = field(init=False, default="")
 
+    def diverged(self, samples: Tensor) -> str:
+        """Why samples are no samples, in words; empty if their size is that of data.
+
+        A number a billion times too large says no more than that the run diverged, and would make every interval that
+        it enters meaningless: beyond ``DIVERGED`` times the solution's size it is a failure.
+        """
+        size, scale = (x.double().square().mean().sqrt().item() for x in (samples, self.solution))
+        if size <= DIVERGED * scale:
+            return ""
+        return f"diverged: the samples' root mean square is {size:.3g}, that of the teacher's {scale:.3g}"
+
+    def _measured(self, samples: Tensor, metric: str, measure: Callable[..., float], *arguments: Any) -> Row:
+        if reason := self.diverged(samples):
+            return {"metric": metric, "status": "failed", "reason": reason}
+        return measured(metric, measure, *arguments)
+
     def distribution(self, samples: Tensor) -> Iterator[Row]:
         """Metrics of a sample set against the reference set; samples ``(N, *shape)``, N that of the reference."""
         if self.kind == "points":
@@ -56,14 +76,14 @@ class Scorer:
                 ("sliced_w2", distances.sliced_w2),
                 ("mmd", distances.mmd_squared),
             ):
-                yield measured(name, metric, samples, self.reference) | common
+                yield self._measured(samples, name, metric, samples, self.reference) | common
         else:
             from ttfm.evaluation import features, scores
 
             assert self.classifier is not None
             common = {"N": len(samples), "split": "test", "extractor": features.extractor_name(self.classifier)}
             for name, score in (("fd-digits", scores.frechet_distance), ("kid-digits", scores.kid)):
-                yield measured(name, self._feature_score, score, samples) | common
+                yield self._measured(samples, name, self._feature_score, score, samples) | common
 
     def _feature_score(self, score: Callable[[np.ndarray, np.ndarray], float], samples: Tensor) -> float:
         from ttfm.evaluation import features
@@ -80,7 +100,7 @@ class Scorer:
         if samples is None:
             yield {"metric": name, "status": "skipped", "reason": reason} | common
         else:
-            yield measured(name, measure, samples, self.solution) | common
+            yield self._measured(samples, name, measure, samples, self.solution) | common
         if self.kind == "images":
             yield self._perceptual(samples, reason) | {"N": count, "split": "-"}
 
@@ -97,7 +117,7 @@ class Scorer:
         model = self._lpips_model
         if model is None or samples is None:
             return row | {"status": "skipped", "reason": self._lpips_reason or reason}
-        return row | measured("lpips-squeeze", self._mean_lpips, model, samples)
+        return row | self._measured(samples, "lpips-squeeze", self._mean_lpips, model, samples)
 
     def _mean_lpips(self, model: nn.Module, samples: Tensor) -> float:
         from ttfm.evaluation import perceptual

@@ -250,9 +250,13 @@ def _difference(row: pd.Series, first: str) -> Cell:
     # Half-widths set the digits: what is uncertain by tens of per cent has no decimals.
     places = 0 if max(abs(mean), 0 if math.isnan(half) else half) >= 10 else 1
     sign = "+" if round(mean, places) > 0 else ""
-    text = f"{sign}{mean:,.{places}f}".replace("-", "−")
-    ci = "" if math.isnan(half) else f"{half:,.{places}f}"
+    text = f"{sign}{_percent(mean, places)}".replace("-", "−")
+    ci = "" if math.isnan(half) else _percent(half, places)
     return Cell(text.replace("−0.0", "0.0") if not round(mean, places) else text, ci, str(row["pairs"]), value=mean)
+
+
+def _percent(value: float, places: int) -> str:
+    return f"{value:.1e}" if abs(value) >= 1e5 else f"{value:,.{places}f}"
 
 
 def _failed(row: pd.Series) -> Cell:

@@ -24,6 +24,9 @@ from ttfm.steps.training import no_training, output_arguments, run_training
 if TYPE_CHECKING:
     from torch import nn
 
+DIVERGED = 10.0
+"""A map error beyond this many times the size of the teacher's samples is a divergence."""
+
 PROBED = 512
 """Number of evaluation noises on which the map error is followed during training."""
 
@@ -119,4 +122,4 @@ def _train(config: dict[str, Any], device: str, started: str, arguments: argpars
         trajectories=trajectories,
         source=build_source(config["source"], data),
     )
-    run_training(trainer, config, device, started, arguments, before)
+    run_training(trainer, config, device, started, arguments, before, DIVERGED * distance(x1, torch.zeros_like(x1)))

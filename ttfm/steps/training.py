@@ -33,12 +33,13 @@ def run_training(
     started: str,
     outputs: argparse.Namespace,
     before: dict[str, float] | None = None,
+    limit: float | None = None,
 ) -> None:
     """Train to the end or to the first non-finite term; write the files either way.
 
     A diverged run is a result: its record says "failed" and why, its weights are those of the evaluation EMA when it
     was stopped, and the rest of the experiment goes on. ``before`` holds the iterations and seconds of the students
-    that it goes on from.
+    that it goes on from. A final map error above ``limit`` is a divergence too, if a finite one.
 
     """
     from tqdm import tqdm
@@ -71,6 +72,10 @@ def run_training(
             status, reason = "failed", str(error)
             log.error("%s: %s", label, reason)
     save_weights(Path(outputs.weights), trainer.evaluation.network, {"problem": config["problem"], "status": status})
+    final = rows[-1].get("map_error", 0.0) if rows else 0.0
+    if status == "ok" and limit is not None and final > limit:
+        status, reason = "failed", f"diverged: map error {final:.3g} at the end of training (seed {config['seed']})"
+        log.error("%s: %s", label, reason)
     if outputs.snapshots:
         save_tensors(outputs.snapshots, kept, {"status": status} | seconds)
     columns = ["step", "seconds", "loss", *trainer.terms, "map_error"]
