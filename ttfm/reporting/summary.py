@@ -74,7 +74,7 @@ def _mark_best(summary: pd.DataFrame) -> None:
     best: list[Any] = []
     ties: list[Any] = []
     trained = summary[~summary["student"].isin(REFERENCES) & (summary["n"] > 0)]
-    ranked = trained[trained["metric"].map(lambda name: metric_label(name).ranked)]
+    ranked = trained[np.array([metric_label(name).ranked for name in trained["metric"]], dtype=bool)]
     for _, group in ranked.groupby(["problem", "metric", "steps"], dropna=False, sort=False):
         # Numbers scored by different protocols (another N, split or network) have no best among them.
         if len(group[_PROTOCOL].drop_duplicates()) > 1:
