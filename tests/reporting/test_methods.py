@@ -39,11 +39,13 @@ def test_one_row_per_student(data, experiment):
 
 def test_the_printed_table(data, experiment):
     table = methods_table(summarise_methods(experiment, data.records, data.timing), data.timing, experiment)
-    steps = {row.student: row.cells[7].text for row in table.body}
+    steps = {row.student: row.cells[8].text for row in table.body}
+    starts = {row.student: row.cells[4].text for row in table.body}
+    assert (starts["itvm"], starts["meanflow"]) == ("teacher", "random weights")
     assert (steps["itvm"], steps["cd"]) == ("1.50–1.65", "2.30")
     assert table.notes == (f"{synthetic.HOSTILE}: random weights",)
     assert "device cpu" in table.caption
-    assert markdown(table).splitlines()[3] == "|:--" * 10 + "|" and r"\begin{tabular}{llllllllll}" in latex(table)
+    assert markdown(table).splitlines()[3] == "|:--" * 11 + "|" and r"\begin{tabular}{lllllllllll}" in latex(table)
 
 
 def test_options_that_differ_between_problems_are_told_apart(data, experiment):
@@ -62,12 +64,18 @@ def test_what_no_record_says_stays_empty(data, experiment):
     methods = summarise_methods(plan, records, data.timing.iloc[:0])
     assert set(methods["derivative"]) == set(methods["target"]) == {""} and set(methods["offline"]) == {"yes"}
     table = methods_table(methods, data.timing.iloc[:0], plan)
-    assert {row.cells[4].why for row in table.body} == {"not recorded"}
-    assert {(row.cells[7].text, row.cells[7].why) for row in table.body} == {("", "not measured")}
+    assert {row.cells[5].why for row in table.body} == {"not recorded"}
+    assert {(row.cells[8].text, row.cells[8].why) for row in table.body} == {("", "not measured")}
     assert table.scored == "No step was timed."
 
 
 def test_a_step_that_could_not_be_timed_says_why(data, experiment):
     timing = data.timing.assign(status="failed", reason="out of memory")
     table = methods_table(summarise_methods(experiment, {}, timing), timing, experiment)
-    assert {(row.cells[7].text, row.cells[7].why) for row in table.body} == {("", "out of memory")}
+    assert {(row.cells[8].text, row.cells[8].why) for row in table.body} == {("", "out of memory")}
+
+
+def test_a_student_that_goes_on_from_another_says_from_which(data, experiment):
+    plan = experiment | {"students": {n: about | {"start": "cd"} for n, about in experiment["students"].items()}}
+    methods = summarise_methods(plan, data.records, data.timing).set_index("student")
+    assert methods.loc["itvm", "start"] == "Consistency distillation"
