@@ -74,13 +74,13 @@ def jacobian_asymmetry(field: Field, times: Tensor, paths: Tensor, latest: float
     t = times[early].to(x).repeat_interleave(paths.shape[1])
     z = torch.randn(x.shape, generator=generator(seed, "projections")).to(x)
     # J z by reverse mode twice: J^T w is linear in w, and its derivative there is J. Fused attention has no second
-    # derivative.
+    # derivative. Products in place of ``grad_outputs``, whose check loads a symbolic algebra system.
     with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         point, w = x.clone().requires_grad_(True), torch.zeros_like(x, requires_grad=True)
         velocity = field(t, point)
-        (transposed,) = torch.autograd.grad(velocity, point, w, create_graph=True)
-        (forward,) = torch.autograd.grad(transposed, w, z, retain_graph=True)
-        (backward,) = torch.autograd.grad(velocity, point, z)
+        (transposed,) = torch.autograd.grad((velocity * w).sum(), point, create_graph=True)
+        (forward,) = torch.autograd.grad((transposed * z).sum(), w, retain_graph=True)
+        (backward,) = torch.autograd.grad((velocity * z).sum(), point)
     apart, size = _energy(forward - backward), _energy(forward) + _energy(backward)
     value = apart / (2 * size) if size else 0.0
     if not math.isfinite(value):

@@ -6,6 +6,8 @@ Everything is computed in float64, in chunks, and nothing draws from global rand
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -20,7 +22,36 @@ BANDWIDTHS = (2.0, 1.0, 0.5, 0.25, 0.125)
 densities, which fill about [-2, 2]^2, down to the width of one mode."""
 
 
-def energy_distance(x: Tensor, y: Tensor) -> float:
+@dataclass(frozen=True)
+class Points:
+    """A set of points that remembers the sums over its own pairs: a reference set meets many others.
+
+    Args:
+        rows: the points, shape ``(N, D)``, float64.
+    """
+
+    rows: Tensor
+
+    @classmethod
+    def of(cls, samples: Tensor | Points) -> Points:
+        """Samples ``(N, *shape)``, flattened; a set of points stays what it is."""
+        return samples if isinstance(samples, Points) else cls(samples.flatten(1).double())
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def distances(self) -> float:
+        """The sum of the distances over all ordered pairs."""
+        return _within(self.rows, Tensor.sum)
+
+    @cached_property
+    def kernels(self) -> float:
+        """The sum of the kernel of :func:`mmd_squared` over all ordered pairs, a point with itself included."""
+        return _within(self.rows, _kernel_sum)
+
+
+def energy_distance(x: Tensor | Points, y: Tensor | Points) -> float:
     r"""The energy distance :math:`2 E|x - y| - E|x - x'| - E|y - y'|` of two samples (Székely & Rizzo, 2013).
 
     The V-statistic: the means within a set run over all pairs, a point with itself included. It is the energy distance
@@ -36,11 +67,10 @@ def energy_distance(x: Tensor, y: Tensor) -> float:
     """
     x, y = _points(x, y)
     n, m = len(x), len(y)
-    between = _pairs(x, y, Tensor.sum) / (n * m)
-    return 2 * between - _pairs(x, x, Tensor.sum) / n**2 - _pairs(y, y, Tensor.sum) / m**2
+    return 2 * _between(x.rows, y.rows, Tensor.sum) / (n * m) - x.distances / n**2 - y.distances / m**2
 
 
-def mmd_squared(x: Tensor, y: Tensor) -> float:
+def mmd_squared(x: Tensor | Points, y: Tensor | Points) -> float:
     r"""The *squared* maximum mean discrepancy of two samples, unbiased (Gretton et al., JMLR 2012, lemma 6).
 
     .. math:: \frac{1}{N(N-1)} \sum_{i \ne j} k(x_i, x_j) + \frac{1}{M(M-1)} \sum_{i \ne j} k(y_i, y_j)
@@ -60,13 +90,12 @@ def mmd_squared(x: Tensor, y: Tensor) -> float:
     if min(n, m) < 2:
         raise ValueError(f"an unbiased squared MMD needs at least two points in each set, not {n} and {m}")
     itself = len(BANDWIDTHS)  # k(x, x)
-    between = _pairs(x, y, _kernel_sum) / (n * m)
-    within_x = (_pairs(x, x, _kernel_sum) - n * itself) / (n * (n - 1))
-    within_y = (_pairs(y, y, _kernel_sum) - m * itself) / (m * (m - 1))
-    return within_x + within_y - 2 * between
+    within_x = (x.kernels - n * itself) / (n * (n - 1))
+    within_y = (y.kernels - m * itself) / (m * (m - 1))
+    return within_x + within_y - 2 * _between(x.rows, y.rows, _kernel_sum) / (n * m)
 
 
-def sliced_w2(x: Tensor, y: Tensor, n_projections: int = 256, seed: int = 0) -> float:
+def sliced_w2(x: Tensor | Points, y: Tensor | Points, n_projections: int = 256, seed: int = 0) -> float:
     r"""The sliced Wasserstein-2 distance :math:`(E_\theta W_2^2(\theta^T x, \theta^T y))^{1/2}` (Bonneel et al., 2015).
 
     Directions come from ``seed`` alone; along each of them sorting gives the exact one-dimensional transport.
@@ -83,8 +112,8 @@ def sliced_w2(x: Tensor, y: Tensor, n_projections: int = 256, seed: int = 0) -> 
     x, y = _points(x, y)
     if len(x) != len(y):
         raise ValueError(f"sliced_w2 pairs sorted points and needs sets of equal size, not {len(x)} and {len(y)}")
-    theta = directions(x.shape[1], n_projections, seed).to(x.device)
-    gaps = (theta @ x.T).sort(dim=1).values - (theta @ y.T).sort(dim=1).values
+    theta = directions(x.rows.shape[1], n_projections, seed).to(x.rows.device)
+    gaps = (theta @ x.rows.T).sort(dim=1).values - (theta @ y.rows.T).sort(dim=1).values
     return gaps.square().mean().sqrt().item()
 
 
@@ -94,21 +123,30 @@ def directions(dimension: int, count: int, seed: int) -> Tensor:
     return normal / normal.norm(dim=1, keepdim=True)
 
 
-def _points(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    if x.ndim < 2 or x.shape[1:] != y.shape[1:] or not x.numel() or not y.numel():
-        raise ValueError(
-            f"two non-empty sets (N, *shape) and (M, *shape) are needed, not {tuple(x.shape)} and {tuple(y.shape)}"
-        )
-    require_finite(x, "samples")
-    require_finite(y, "samples compared with")
-    return x.flatten(1).double(), y.flatten(1).double()
+def _points(x: Tensor | Points, y: Tensor | Points) -> tuple[Points, Points]:
+    first, second = (z.rows if isinstance(z, Points) else z for z in (x, y))
+    if first.ndim < 2 or first.shape[1:] != second.shape[1:] or not first.numel() or not second.numel():
+        shapes = f"{tuple(first.shape)} and {tuple(second.shape)}"
+        raise ValueError(f"two non-empty sets (N, *shape) and (M, *shape) are needed, not {shapes}")
+    require_finite(first, "samples")
+    require_finite(second, "samples compared with")
+    return Points.of(x), Points.of(y)
 
 
-def _pairs(x: Tensor, y: Tensor, total: Callable[[Tensor], Tensor]) -> float:
+def _between(x: Tensor, y: Tensor, total: Callable[[Tensor], Tensor]) -> float:
     """Sum of ``total(distances)`` over blocks of the matrix of Euclidean distances ``(N, M)``."""
+    return sum(total(_distances(rows, y)).item() for rows in x.split(ROWS))
+
+
+def _within(x: Tensor, total: Callable[[Tensor], Tensor]) -> float:
+    """The same over the distances within one set, ``(N, N)``: what lies beside the diagonal counts for both halves."""
+    beside = sum(total(_distances(rows, x[(i + 1) * ROWS :])).item() for i, rows in enumerate(x.split(ROWS)))
+    return 2 * beside + sum(total(_distances(rows, rows)).item() for rows in x.split(ROWS))
+
+
+def _distances(x: Tensor, y: Tensor) -> Tensor:
     # Differences, not inner products: equal points are at distance exactly zero, and close ones lose no digits.
-    exact = "donot_use_mm_for_euclid_dist"
-    return sum(total(torch.cdist(rows, y, compute_mode=exact)).item() for rows in x.split(ROWS))
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _kernel_sum(distances: Tensor) -> Tensor:
@@ -136,7 +174,7 @@ def histogram_kl(probabilities: Tensor, samples: Tensor, half_width: float) -> f
     Raises:
         ValueError: if there are no points or a value is not finite.
     """
-    points, bins = _points(samples, samples)[0], len(probabilities)
+    points, bins = _points(samples, samples)[0].rows, len(probabilities)
     cell = ((points + half_width) / (2 * half_width) * bins).floor().long()
     cell = cell[((cell >= 0) & (cell < bins)).all(dim=1)]
     counts = (cell[:, 0] * bins + cell[:, 1]).bincount(minlength=bins**2).double()

@@ -71,12 +71,13 @@ class Scorer:
         """Metrics of a sample set against the reference set; samples ``(N, *shape)``, N that of the reference."""
         if self.kind == "points":
             common = {"N": len(samples), "split": "fresh", "extractor": "-"}
+            points = distances.Points.of(samples)
             for name, metric in (
                 ("energy_distance", distances.energy_distance),
                 ("sliced_w2", distances.sliced_w2),
                 ("mmd", distances.mmd_squared),
             ):
-                yield self._measured(samples, name, metric, samples, self.reference) | common
+                yield self._measured(samples, name, metric, points, self._reference_points) | common
         else:
             from ttfm.evaluation import features, scores
 
@@ -123,6 +124,10 @@ class Scorer:
         from ttfm.evaluation import perceptual
 
         return float(perceptual.lpips_distance(model, samples, self.solution).double().mean())
+
+    @cached_property
+    def _reference_points(self) -> distances.Points:
+        return distances.Points.of(self.reference)
 
     @cached_property
     def _reference_features(self) -> np.ndarray:
