@@ -195,9 +195,9 @@ def test_a_snapshot_at_the_end_is_the_end_and_damage_to_one_is_named(planned, ca
 
 
 def test_a_finite_divergence_is_one_too(planned, monkeypatch):
-    from ttfm.steps import student
+    from ttfm.evaluation import paired
 
-    monkeypatch.setattr(student, "DIVERGED", 1e-6)
+    monkeypatch.setattr(paired, "DIVERGED", 1e-6)
     for line in steps(planned):
         main(line.split())
     record = json.loads((planned / "ring" / "itvm" / "0" / "record.json").read_text())

@@ -328,8 +328,12 @@ def test_students_snapshots_do_not_reach_their_teacher(tiny):
 def test_a_loss_file_that_moves_is_found_where_it_is(tiny, tmp_path):
     (tmp_path / "mine.py").write_text(EXTRA.format(name="doubled"))
     put(tiny, "students/doubled", {"loss": "doubled"})
-    for place in (tmp_path / "mine.py", tmp_path / "moved.py"):
+
+    def files_from(place):
         put(tiny, "loss_modules", [str(place)])
-        found = plan(copy.deepcopy(tiny), "tiny.yaml", tmp_path / "results")
-        assert str(place) in found.loss_files["doubled"]
-        (tmp_path / "mine.py").rename(tmp_path / "moved.py") if place.name == "mine.py" else None
+        return plan(copy.deepcopy(tiny), "tiny.yaml", tmp_path / "results").loss_files["doubled"]
+
+    mine, moved = tmp_path / "mine.py", tmp_path / "moved.py"
+    assert str(mine) in files_from(mine)
+    mine.rename(moved)
+    assert str(moved) in files_from(moved)

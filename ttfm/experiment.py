@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator, validators
 
-from ttfm.evaluation.catalogue import METRICS
+from ttfm.evaluation.catalogue import METRICS, asked_metrics
 from ttfm.evaluation.catalogue import names as metric_names
 
 Config = dict[str, Any]
@@ -208,11 +208,6 @@ def _check_teacher_loss(problem: Config, registry: Config, where: str) -> list[s
     if registry["data"][problem["data"]["name"]]["closed_form"] and asked != {"name": "fm"}:
         faults.append(f"{where}: the velocity of {problem['data']['name']!r} is known in closed form; leave this out")
     return faults
-
-
-def asked_metrics(evaluation: Config) -> list[str]:
-    """The optional metrics that a problem's evaluation asks for."""
-    return ["kl_histogram"] if evaluation["histogram_samples"] else []
 
 
 def _check_evaluation(evaluation: Config, data: Config, where: str) -> list[str]:

@@ -16,15 +16,13 @@ from torch import nn
 from ttfm.data.densities import Checkerboard, Moons, Ring, Spirals
 from ttfm.data.digits import Digits
 from ttfm.data.sources import SOURCES, Source
+from ttfm.evaluation.catalogue import BINS
 from ttfm.losses import LOSSES, Loss, load_modules
 from ttfm.networks.dit import DiT
 from ttfm.networks.mlp import MLP
 from ttfm.networks.unet import UNet
 from ttfm.options import schema_of
 from ttfm.training.trainer import TrainingOptions
-
-BINS = 128
-"""Cells along each side of the grid of the Kullback-Leibler divergence."""
 
 NETWORKS: dict[str, Any] = {"mlp": MLP, "unet": UNet, "dit": DiT}
 DATA: dict[str, Any] = {

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ttfm.evaluation.catalogue import Kind
+from ttfm.evaluation.catalogue import Kind, asked_metrics
 from ttfm.evaluation.catalogue import names as metric_names
-from ttfm.experiment import Config, ExperimentError, asked_metrics, cannot_be_run, validate
+from ttfm.experiment import Config, ExperimentError, cannot_be_run, validate
 from ttfm.options import fill
 
 CLASSIFIER_SEED = 0

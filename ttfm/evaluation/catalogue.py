@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["points", "images"]
+
+BINS = 128
+"""Cells along each side of the grid of the Kullback-Leibler divergence."""
 
 
 @dataclass(frozen=True)
@@ -188,3 +191,8 @@ def names(kind: Kind, asked: Iterable[str] = ()) -> list[str]:
     wanted = set(asked)
     found = (metric for metric in _ALL if metric.kind in (kind, "both"))
     return [metric.name for metric in found if not metric.optional or metric.name in wanted]
+
+
+def asked_metrics(evaluation: dict[str, Any]) -> list[str]:
+    """The optional metrics that a problem's evaluation asks for."""
+    return ["kl_histogram"] if evaluation["histogram_samples"] else []

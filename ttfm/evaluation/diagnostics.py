@@ -6,15 +6,13 @@ None of these has a best value that every good model must reach; they describe, 
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ttfm.evaluation.checks import require_finite
-from ttfm.flow.interpolant import expand
-from ttfm.flow.solvers import Field
+from ttfm.flow.solvers import Field, trajectory_on
 from ttfm.seeds import generator
 
 
@@ -108,8 +106,4 @@ def map_path(flow_map: torch.nn.Module, x0: Tensor, times: Tensor) -> Tensor:
 @torch.no_grad()
 def velocity_path(field: Field, x0: Tensor, times: Tensor) -> Tensor:
     """The Euler trajectory of a velocity on the grid ``times`` ``(M,)`` from noise ``(P, *shape)``."""
-    path = [x0]
-    for now, then in pairwise(times):
-        t = now.to(x0).expand(len(x0))
-        path.append(path[-1] + expand((then - now).to(x0).expand(len(x0)), x0) * field(t, path[-1]))
-    return torch.stack(path)
+    return torch.stack(list(trajectory_on(field, x0, "euler", times)))

@@ -6,6 +6,10 @@ from torch import Tensor
 
 from ttfm.evaluation.checks import require_pairs
 
+DIVERGED = 10.0
+"""Samples, or errors of them, larger than this many times the teacher's samples, by root mean square, have diverged.
+The identity has about one time their size, and the worst student that has learned anything a few."""
+
 
 def endpoint_rmse(x: Tensor, y: Tensor) -> float:
     r"""The root mean square distance :math:`(\frac1N \sum_i |x_i - y_i|^2)^{1/2}` of paired samples ``(N, *shape)``.

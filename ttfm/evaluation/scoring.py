@@ -27,10 +27,6 @@ NOT_REPRODUCED = "a set of real data has no noise it came from"
 
 Row = dict[str, Any]
 
-DIVERGED = 10.0
-"""Samples larger than this many times those of the teacher, by root mean square, have diverged. The identity has about
-one time, and the worst student that has learned anything a few."""
-
 
 @dataclass
 class Scorer:
@@ -55,10 +51,10 @@ class Scorer:
         """Why samples are no samples, in words; empty if their size is that of data.
 
         A number a billion times too large says no more than that the run diverged, and would make every interval that
-        it enters meaningless: beyond ``DIVERGED`` times the solution's size it is a failure.
+        it enters meaningless: beyond :data:`ttfm.evaluation.paired.DIVERGED` times the solution's size it is a failure.
         """
         size, scale = (x.double().square().mean().sqrt().item() for x in (samples, self.solution))
-        if size <= DIVERGED * scale:
+        if size <= paired.DIVERGED * scale:
             return ""
         return f"diverged: the samples' root mean square is {size:.3g}, that of the teacher's {scale:.3g}"
 
@@ -107,8 +103,8 @@ class Scorer:
 
     def one(self, metric: str, samples: Tensor, off_path: str = "") -> Row:
         """A single metric of a sample set ``(N, *shape)``; a row without a value where it left the ODE's path."""
-        paired = metric in ("endpoint_rmse", "l2", "lpips-squeeze")
-        rows = self.pairs(None if off_path else samples, off_path) if paired else self.distribution(samples)
+        in_pairs = metric in ("endpoint_rmse", "l2", "lpips-squeeze")
+        rows = self.pairs(None if off_path else samples, off_path) if in_pairs else self.distribution(samples)
         return next(row for row in rows if row["metric"] == metric)
 
     def _perceptual(self, samples: Tensor | None, reason: str) -> Row:

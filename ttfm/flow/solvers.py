@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -65,10 +66,14 @@ def trajectory(
     """
     if steps < 1:
         raise ValueError(f"a trajectory needs at least one step, not {steps}")
+    yield from trajectory_on(field, x, solver, torch.linspace(start, end, steps + 1, dtype=torch.float64))
+
+
+def trajectory_on(field: Field, x: Tensor, solver: str, times: Tensor) -> Iterator[Tensor]:
+    """Yield the ``M`` states of an integration along the times ``(M,)``, the first being ``x``, ``(B, *shape)``."""
     step = SOLVERS[solver]
-    grid = torch.linspace(start, end, steps + 1, dtype=torch.float64)
     yield x
-    for now, then in zip(grid[:-1].tolist(), grid[1:].tolist(), strict=True):
+    for now, then in pairwise(times.tolist()):
         x = step(field, x.new_full((len(x),), now), x.new_full((len(x),), then - now), x)
         yield x
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.interpolant import expand
 from ttfm.flow.schedules import optimal_schedule
-from ttfm.flow.solvers import Field
+from ttfm.flow.solvers import Field, trajectory_on
 from ttfm.losses.base import Batch, Loss, Variant, register, squared_norm
 from ttfm.options import Count
 
@@ -119,8 +118,5 @@ class BOSS(Loss):
     ) -> Tensor:
         """``steps`` Euler steps along the schedule, shape as ``x0``."""
         assert isinstance(model, ScheduledModel)
-        times, x = model.schedule(steps).to(x0), x0
-        for now, then in pairwise(times):
-            t = now.expand(len(x))
-            x = x + (then - now) * model(t, t, x)
-        return x
+        *_, samples = trajectory_on(lambda t, x: model(t, t, x), x0, "euler", model.schedule(steps))
+        return samples

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ttfm.flow.flow_map import FlowMap
-from ttfm.flow.interpolant import conditional_velocity, expand
+from ttfm.flow.interpolant import conditional_velocity, interpolate
 from ttfm.flow.paths import PATHS, on_the_linear_path
 from ttfm.flow.solvers import Field
 from ttfm.losses.base import Batch, Loss, Variant, register, squared_norm
@@ -83,7 +83,7 @@ class FlowMatching(Loss):
         x0, x1 = batch.x0, batch.x1
         if self.coupling == "ot":
             x0 = optimally_coupled(x0, x1, self.group)
-        state = torch.lerp(x0, x1, expand(time, x0)) if self.coupling == "ot" else batch.at(time)
+        state = interpolate(x0, x1, time)
         error = squared_norm(student.velocity(time, state) - conditional_velocity(x0, x1))
         for weight in (factor, self.weight(x0, x1)):
             error = error if weight is None else error * weight

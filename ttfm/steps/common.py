@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ttfm.files import read_json, sha256
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import nn
 
@@ -31,6 +32,12 @@ def path_argument(parser: argparse.ArgumentParser, name: str, text: str, require
 def config_argument(parser: argparse.ArgumentParser) -> None:
     """Add ``--config``, the resolved JSON of the run."""
     path_argument(parser, "config", "the run's resolved JSON, as written by the plan step")
+
+
+def teacher_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the teacher's weights, and the record that says whether its training came to anything."""
+    path_argument(parser, "teacher", "the teacher's weights (safetensors)")
+    path_argument(parser, "teacher-record", "the teacher's training record (JSON)")
 
 
 def experiment_argument(parser: argparse.ArgumentParser) -> None:
@@ -87,8 +94,8 @@ def load_weights(path: Path, network: nn.Module) -> nn.Module:
 
     record = path.with_name("record.json")
     expected = read_json(record).get("sha256") if record.is_file() else None
-    if expected and (found := sha256(path)) != expected:
-        raise ValueError(f"{path}: damaged weights: expected sha256 {expected}, found {found}; delete it and run again")
+    if expected:
+        _require_content(path, expected, "weights")
     try:
         network.load_state_dict(load_file(path, device="cpu"))
     except (SafetensorError, RuntimeError) as error:
@@ -96,6 +103,11 @@ def load_weights(path: Path, network: nn.Module) -> nn.Module:
             f"{path}: damaged weights, or weights of another network ({error}); delete it and run again"
         ) from None
     return network
+
+
+def _require_content(path: Path, expected: str, what: str) -> None:
+    if (found := sha256(path)) != expected:
+        raise ValueError(f"{path}: damaged {what}: expected sha256 {expected}, found {found}; delete it and run again")
 
 
 def load_snapshots(path: Path, expected: str) -> dict[int, tuple[dict[str, torch.Tensor], float]]:
@@ -110,10 +122,7 @@ def load_snapshots(path: Path, expected: str) -> dict[int, tuple[dict[str, torch
     """
     from safetensors import SafetensorError, safe_open
 
-    if (found_digest := sha256(path)) != expected:
-        raise ValueError(
-            f"{path}: damaged snapshots: expected sha256 {expected}, found {found_digest}; delete it and run again"
-        )
+    _require_content(path, expected, "snapshots")
     try:
         with safe_open(path, framework="pt") as file:
             seconds = {int(step): float(after) for step, after in (file.metadata() or {}).items() if step.isdigit()}
@@ -220,6 +229,19 @@ def progress(steps: Iterable[T], total: int, what: str, unit: str = "step") -> I
     from tqdm import tqdm
 
     return tqdm(steps, total=total, desc=what, unit=unit, disable=None)
+
+
+def teacher_failure(record: Path) -> str:
+    """Why there is no teacher, in words for whatever needs it; empty if there is one."""
+    reason = failure(record)
+    return reason and f"the teacher failed: {reason}"
+
+
+def kept_steps(steps: int, count: int) -> np.ndarray:
+    """Which of the states 0 .. ``steps`` of an integration to keep: at most ``count``, evenly, both ends among them."""
+    import numpy as np
+
+    return np.unique(np.linspace(0, steps, count).round().astype(int))
 
 
 def failure(record: Path) -> str:

@@ -60,8 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write metrics and samples; a failed training gives failed rows with its reason."""
-    from ttfm.evaluation.catalogue import names
-    from ttfm.experiment import asked_metrics
+    from ttfm.evaluation.catalogue import asked_metrics, names
 
     started = now()
     config = read_config(arguments.config)
@@ -186,9 +185,7 @@ class _Evaluation:
 
         whole = {"N": self.paths.shape[1], "split": "-", "extractor": "-"}
         if self.config["learns"] in ("to_data", "own"):
-            for name in ("straightness", "jacobian_asymmetry"):
-                reason = scoring.NO_MAP[self.config["learns"]]
-                yield whole | {"metric": name, "status": "skipped", "reason": reason}
+            yield from self._skipped("straightness", "jacobian_asymmetry")
             return
         field = LearnedField(self.model)
         if self.config["learns"] == "any_to_any":
@@ -213,9 +210,14 @@ class _Evaluation:
                 "tangent_defect", tangent_defect, flow_map, self.teacher, self.times, self.paths
             )
             return
-        reason = scoring.NO_MAP[self.config["learns"]]
-        for name in ("semigroup_defect", "tangent_defect"):
-            yield whole | {"metric": name, "status": "skipped", "reason": reason}
+        yield from self._skipped("semigroup_defect", "tangent_defect")
+
+    def _skipped(self, *metrics: str) -> Iterator[Row]:
+        """Rows of what asks for a map that this model does not have."""
+        from ttfm.evaluation.scoring import NO_MAP
+
+        about = {"N": self.paths.shape[1], "split": "-", "extractor": "-", "status": "skipped"}
+        yield from (about | {"metric": name, "reason": NO_MAP[self.config["learns"]]} for name in metrics)
 
     def snapshots(self, final: list[Row]) -> Iterator[Row]:
         """The headline metric of the weights kept during training, and that of the end of it."""

@@ -68,7 +68,7 @@ def failed_rows(
 
 
 PIECE = 65_536
-"""Points of that grid that pass through a model at once."""
+"""Generated points that pass through a model at once."""
 
 
 def histogram_row(
@@ -84,9 +84,10 @@ def histogram_row(
     """
     import torch
 
+    from ttfm.evaluation.catalogue import BINS
     from ttfm.evaluation.distances import histogram_kl
     from ttfm.evaluation.scoring import measured
-    from ttfm.registry import BINS, build_data
+    from ttfm.registry import build_data
     from ttfm.seeds import generator
     from ttfm.steps.common import source_noise
 

@@ -10,7 +10,7 @@ from ttfm.files import write_arrays
 from ttfm.provenance import now
 from ttfm.steps.common import (
     config_argument,
-    failure,
+    kept_steps,
     load_network,
     path_argument,
     pick_device,
@@ -18,6 +18,8 @@ from ttfm.steps.common import (
     read_config,
     record_argument,
     source_noise,
+    teacher_arguments,
+    teacher_failure,
     teacher_field,
     write_record,
 )
@@ -32,8 +34,7 @@ KEPT_PATHS = 64
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The step's arguments."""
     config_argument(parser)
-    path_argument(parser, "teacher", "the teacher's weights (safetensors)")
-    path_argument(parser, "teacher-record", "the teacher's training record (JSON)")
+    teacher_arguments(parser)
     path_argument(parser, "out", "where to write noise, solution and trajectories (npz)")
     record_argument(parser)
 
@@ -47,8 +48,8 @@ def run(arguments: argparse.Namespace) -> None:
     started = now()
     config = read_config(arguments.config)
     device = pick_device(config["device"])
-    reason = "" if config["closed_form"] else failure(arguments.teacher_record)
-    arrays, reason = ({}, f"the teacher failed: {reason}") if reason else _solve(config, arguments.teacher, device)
+    reason = "" if config["closed_form"] else teacher_failure(arguments.teacher_record)
+    arrays, reason = ({}, reason) if reason else _solve(config, arguments.teacher, device)
     write_arrays(arguments.out, arrays)
     status = "failed" if reason else "ok"
     write_record(arguments.record, config, device, started, status=status, reason=reason)
@@ -66,7 +67,7 @@ def _solve(config: dict[str, Any], teacher: Path, device: str) -> tuple[dict[str
     x0 = source_noise(config, evaluation["seed"], evaluation["samples"], "evaluation-noise")
     state = x0.to(device, torch.float64 if config["closed_form"] else torch.float32)
     steps = evaluation["steps"]
-    kept = np.unique(np.linspace(0, steps, KEPT_TIMES).round().astype(int))
+    kept = kept_steps(steps, KEPT_TIMES)
     solved = trajectory(field, state, evaluation["solver"], steps)
     states = progress(solved, steps + 1, f"{config['problem']}: fine ODE")
     paths = []

@@ -16,6 +16,8 @@ from ttfm.steps.common import (
     path_argument,
     pick_device,
     read_config,
+    teacher_arguments,
+    teacher_failure,
     teacher_field,
     tensors,
 )
@@ -24,9 +26,6 @@ from ttfm.steps.training import no_training, output_arguments, run_training
 if TYPE_CHECKING:
     from torch import nn
 
-DIVERGED = 10.0
-"""A map error beyond this many times the size of the teacher's samples is a divergence."""
-
 PROBED = 512
 """Number of evaluation noises on which the map error is followed during training."""
 
@@ -34,8 +33,7 @@ PROBED = 512
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The step's arguments."""
     config_argument(parser)
-    path_argument(parser, "teacher", "the teacher's weights (safetensors)")
-    path_argument(parser, "teacher-record", "the teacher's training record (JSON)")
+    teacher_arguments(parser)
     path_argument(parser, "solution", "the teacher's fine ODE solution (npz), to follow the map error")
     path_argument(parser, "solution-record", "the record of that solution (JSON)")
     path_argument(parser, "trajectories", "the teacher's stored trajectories (npz), if the loss wants them", False)
@@ -60,8 +58,8 @@ def _cannot_start(config: dict[str, Any], arguments: argparse.Namespace) -> str:
     """Why the run cannot begin; empty if it can."""
     if cause := failure(arguments.solution_record):
         return cause
-    if config["start"] == "teacher" and (cause := failure(arguments.teacher_record)):
-        return f"the teacher failed: {cause}"
+    if config["start"] == "teacher" and (cause := teacher_failure(arguments.teacher_record)):
+        return cause
     if config["start"] not in ("teacher", "random"):
         if not (arguments.start and arguments.start_record):
             raise ValueError(f"start: {config['start']!r} is another student; give --start and --start-record")
@@ -86,7 +84,7 @@ def _initial_network(config: dict[str, Any], arguments: argparse.Namespace, devi
 def _train(config: dict[str, Any], device: str, started: str, arguments: argparse.Namespace) -> None:
     import torch
 
-    from ttfm.evaluation.paired import endpoint_rmse, l2
+    from ttfm.evaluation import paired
     from ttfm.flow.flow_map import FlowMap
     from ttfm.registry import build_data, build_source
     from ttfm.training.trainer import Trainer, TrainingOptions
@@ -96,7 +94,7 @@ def _train(config: dict[str, Any], device: str, started: str, arguments: argpars
     x0, x1 = solution["x0"][:PROBED].to(device), solution["x1"][:PROBED]
 
     # The headline of points and the pixel error of images: the same numbers as in the tables.
-    distance = endpoint_rmse if config["kind"] == "points" else l2
+    distance = paired.endpoint_rmse if config["kind"] == "points" else paired.l2
 
     @torch.no_grad()
     def map_error(averaged: torch.nn.Module) -> float:
@@ -122,4 +120,5 @@ def _train(config: dict[str, Any], device: str, started: str, arguments: argpars
         trajectories=trajectories,
         source=build_source(config["source"], data),
     )
-    run_training(trainer, config, device, started, arguments, before, DIVERGED * distance(x1, torch.zeros_like(x1)))
+    limit = paired.DIVERGED * distance(x1, torch.zeros_like(x1))
+    run_training(trainer, config, device, started, arguments, before, limit)

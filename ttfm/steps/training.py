@@ -40,7 +40,6 @@ def run_training(
     A diverged run is a result: its record says "failed" and why, its weights are those of the evaluation EMA when it
     was stopped, and the rest of the experiment goes on. ``before`` holds the iterations and seconds of the students
     that it goes on from. A final map error above ``limit`` is a divergence too, if a finite one.
-
     """
     from tqdm import tqdm
 
@@ -71,11 +70,11 @@ def run_training(
         except NonFiniteError as error:
             status, reason = "failed", str(error)
             log.error("%s: %s", label, reason)
-    save_weights(Path(outputs.weights), trainer.evaluation.network, {"problem": config["problem"], "status": status})
     final = rows[-1].get("map_error", 0.0) if rows else 0.0
     if status == "ok" and limit is not None and final > limit:
         status, reason = "failed", f"diverged: map error {final:.3g} at the end of training (seed {config['seed']})"
         log.error("%s: %s", label, reason)
+    save_weights(Path(outputs.weights), trainer.evaluation.network, {"problem": config["problem"], "status": status})
     if outputs.snapshots:
         save_tensors(outputs.snapshots, kept, {"status": status} | seconds)
     columns = ["step", "seconds", "loss", *trainer.terms, "map_error"]

@@ -9,7 +9,7 @@ from ttfm.files import write_arrays
 from ttfm.provenance import now
 from ttfm.steps.common import (
     config_argument,
-    failure,
+    kept_steps,
     load_network,
     path_argument,
     pick_device,
@@ -17,6 +17,8 @@ from ttfm.steps.common import (
     read_config,
     record_argument,
     source_noise,
+    teacher_arguments,
+    teacher_failure,
     teacher_field,
     write_record,
 )
@@ -37,8 +39,7 @@ SCHEDULED = 1024
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The step's arguments."""
     config_argument(parser)
-    path_argument(parser, "teacher", "the teacher's weights (safetensors)")
-    path_argument(parser, "teacher-record", "the teacher's training record (JSON)")
+    teacher_arguments(parser)
     path_argument(parser, "out", "where to write the arrays times (M,), path (M, N, *shape), schedule_k (k+1,) (npz)")
     record_argument(parser)
 
@@ -57,8 +58,8 @@ def run(arguments: argparse.Namespace) -> None:
     config = read_config(arguments.config)
     device = pick_device(config["device"])
     asked = config["trajectories"]
-    reason = "" if config["closed_form"] else failure(arguments.teacher_record)
-    kept = np.unique(np.linspace(0, asked["steps"], asked["kept"]).round().astype(int))
+    reason = "" if config["closed_form"] else teacher_failure(arguments.teacher_record)
+    kept = kept_steps(asked["steps"], asked["kept"])
     times, path = (kept / asked["steps"]).astype(np.float32), []
     if not reason:
         field = teacher_field(config, load_network(arguments.teacher, config, device))

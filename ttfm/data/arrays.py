@@ -1,0 +1,100 @@
+"""Sets of images as every step reads them: bytes in a folder, mapped into memory, checked against their sha256."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ttfm.files import read_json, replacing, sha256, write_json
+
+ABOUT = "about.json"
+"""Name of the file that says what lies in the folder; written last, so that a folder with it is complete."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of one split.
+
+    Attributes:
+        images: bytes, shape ``(N, C, H, W)``, uint8; mapped from disk when read.
+        labels: class of each image, shape ``(N,)``, int64; None for a set without classes.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A set of images with its splits, "train" and "test" among them.
+
+    Attributes:
+        splits: the splits by name.
+        maximum: the byte that stands for 1 where 0 stands for -1: 255, or 16 for the digits.
+        classes: number of classes; 0 for a set without.
+        about: content of the folder's ``about.json``.
+    """
+
+    splits: dict[str, Split]
+    maximum: int
+    classes: int
+    about: dict[str, Any]
+
+
+def write_images(folder: Path, splits: Mapping[str, Split], maximum: int, classes: int, source: str) -> None:
+    """Write a set as one ``.npy`` per array and, last, ``about.json`` with their sha256.
+
+    Args:
+        folder: where to; created if missing.
+        splits: the splits by name.
+        maximum: the byte that stands for 1.
+        classes: number of classes, 0 for none.
+        source: where the images come from, in words for the report.
+
+    Raises:
+        ValueError: if an array has another type or shape than its kind asks for.
+    """
+    found: dict[str, Any] = {}
+    for name, split in splits.items():
+        if split.images.dtype != np.uint8 or split.images.ndim != 4 or not len(split.images):
+            raise ValueError(
+                f"{name}: images must be uint8 (N, C, H, W), not {split.images.dtype} {split.images.shape}"
+            )
+        arrays = {f"{name}-images.npy": split.images}
+        if split.labels is not None:
+            if split.labels.shape != (len(split.images),):
+                raise ValueError(f"{name}: {len(split.images)} images cannot have labels of shape {split.labels.shape}")
+            arrays[f"{name}-labels.npy"] = split.labels.astype(np.int64)
+        for file, array in arrays.items():
+            with replacing(folder / file) as temporary:
+                np.save(temporary, array, allow_pickle=False)
+        digests = {file: sha256(folder / file) for file in arrays}
+        found[name] = {"count": len(split.images), "shape": list(split.images.shape[1:]), "sha256": digests}
+    write_json(folder / ABOUT, {"source": source, "maximum": maximum, "classes": classes, "splits": found})
+
+
+def read_images(folder: Path) -> ImageSet:
+    """Read what :func:`write_images` wrote; the images stay on disk until they are looked at.
+
+    Raises:
+        ValueError: naming the file with the expected and the found sha256, if one is damaged.
+    """
+    about = read_json(folder / ABOUT)
+    splits = {}
+    for name, entry in about["splits"].items():
+        for file, expected in entry["sha256"].items():
+            if (found := sha256(folder / file)) != expected:
+                raise ValueError(
+                    f"{folder / file}: damaged images: expected sha256 {expected}, found {found}; delete the folder "
+                    "and run the same command again"
+                )
+        labels = folder / f"{name}-labels.npy"
+        splits[name] = Split(
+            np.load(folder / f"{name}-images.npy", mmap_mode="r", allow_pickle=False),
+            np.load(labels, allow_pickle=False) if labels.name in entry["sha256"] else None,
+        )
+    return ImageSet(splits, about["maximum"], about["classes"], about)
