@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ttfm.reporting.inputs import Results, made_records
+from ttfm.reporting.jobs import job_costs, training_share
 from ttfm.reporting.labels import REFERENCES, method_title, metric_label, steps_list
 from ttfm.reporting.numbers import listed
 from ttfm.reporting.summary import joined
@@ -34,7 +35,8 @@ def provenance(data: Results) -> dict[str, Any]:
     Returns:
         ``commits`` (list), ``dirty`` (bool: any run from a changed working tree), ``devices`` (list), ``versions``
         (name to text), ``seeds`` (problem title to text), ``runs`` (int), ``seconds`` (float, sum over runs),
-        ``wall_seconds`` (float or None), ``commands`` (list of shell lines), ``config`` (the experiment's).
+        ``wall_seconds`` (float or None), ``jobs`` (from ``job_costs``), ``training_share`` (of their CPU time, float),
+        ``commands`` (list of shell lines), ``config`` (the experiment's).
     """
     records = list(data.records.values())
     versions: dict[str, list[str]] = {}
@@ -46,6 +48,7 @@ def provenance(data: Results) -> dict[str, Any]:
     source = data.experiment.get("source", "")
     commands = [f"git checkout {commits[0]}"] if len(commits) == 1 else []
     commands += [f"make report EXPERIMENT={shlex.quote(source)}"]
+    jobs = job_costs(data.folder)
     return {
         "commits": commits,
         "dirty": any(r.get("dirty") for r in made),
@@ -55,6 +58,8 @@ def provenance(data: Results) -> dict[str, Any]:
         "runs": len(records),
         "seconds": math.fsum(float(r.get("seconds") or 0) for r in records),
         "wall_seconds": _wall_seconds(made),
+        "jobs": jobs,
+        "training_share": training_share(jobs),
         "commands": data.experiment.get("commands", commands),
         "config": data.experiment.get("config", {}),
     }

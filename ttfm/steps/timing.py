@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -87,17 +86,17 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _steps(trainer: Trainer, device: str) -> Iterator[float]:
-    """Seconds per training step, measured over ``STEPS`` of them at a time; a GPU has finished them when they count."""
+    """Seconds per training step, measured over ``STEPS`` of them at a time."""
     import torch
 
-    steps = trainer.run()
+    from ttfm.training.clock import seconds
+
+    steps, where = trainer.run(), torch.device(device)
     while True:
-        before = time.perf_counter()
+        before = seconds(where)
         for _ in range(STEPS):
             next(steps)
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
-        yield (time.perf_counter() - before) / STEPS
+        yield (seconds(where) - before) / STEPS
 
 
 def _trainer(config: dict[str, Any], student: dict[str, Any], arguments: argparse.Namespace, device: str) -> Trainer:

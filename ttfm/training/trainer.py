@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Protocol
@@ -17,6 +16,7 @@ from ttfm.flow.solvers import Field
 from ttfm.losses.base import Batch, Loss
 from ttfm.options import Count, Decay, Positive, Range
 from ttfm.seeds import generator
+from ttfm.training.clock import seconds
 from ttfm.training.ema import EMA
 
 
@@ -173,7 +173,7 @@ class Trainer:
         self.network.train()
         sums: dict[str, float] = {}
         for step in range(options.iterations):
-            started = time.perf_counter()
+            started = seconds(device)
             for group in optimizer.param_groups:
                 group["lr"] = options.learning_rate(step)
             if self._target_ema and self.loss.stages and step and self._stage(step) > self._stage(step - 1):
@@ -188,7 +188,7 @@ class Trainer:
             self.evaluation.update()
             if self._target_ema and not self.loss.stages:
                 self._target_ema.update()
-            self.seconds += time.perf_counter() - started
+            self.seconds += seconds(device) - started
             self.calls = self._count_calls(step + 1)
             self.terms = list(dict.fromkeys([*self.terms, *terms]))
             sums = {name: sums.get(name, 0.0) + value for name, value in values.items()}

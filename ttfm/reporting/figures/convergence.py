@@ -106,6 +106,6 @@ def convergence(
     top.set_title(short(f"{experiment['problems'][problem]['title']}: {label.title}{at}", 62))
     top.set_xlabel("training iterations")
     bottom.set_title("The same by time; dashed: the front")
-    bottom.set_xlabel("seconds of training")
+    bottom.set_xlabel("seconds of training (CPU time on a CPU)")
     legend(figure, experiment, [], shown)
     return figure

@@ -1,0 +1,45 @@
+"""What the workflow's jobs cost the machine, by Snakemake's own samples of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+TRAINING = ("teacher", "student")
+"""The steps that train what is compared."""
+AFTER = ("collect", "tables", "figures", "page")
+"""The steps of the report itself, which are not over when it is written."""
+
+
+def job_costs(folder: Path) -> list[dict[str, Any]]:
+    """CPU time and memory of the jobs by step, the costliest first; empty where the steps ran without Snakemake.
+
+    Args:
+        folder: ``results/<experiment>``; Snakemake keeps one table a job in its ``benchmarks``.
+
+    Returns:
+        Dictionaries with ``step``, ``jobs``, ``cpu_seconds``, their ``share`` of all, and the largest job's
+        ``peak_memory_mb``.
+    """
+    rows = []
+    for path in sorted((folder / "benchmarks").rglob("*.tsv")):
+        if path.stem not in AFTER:
+            # Snakemake writes "-" or "NA" for a job too short to be sampled.
+            job = pd.read_csv(path, sep="\t", na_values=["-", "NA"]).iloc[-1]
+            rows.append({"step": path.stem, "cpu_seconds": job["cpu_time"], "peak_memory_mb": job["max_rss"]})
+    if not rows:
+        return []
+    jobs = pd.DataFrame(rows).astype({"cpu_seconds": float, "peak_memory_mb": float})
+    costs = jobs.groupby("step").agg(
+        jobs=("step", "size"), cpu_seconds=("cpu_seconds", "sum"), peak_memory_mb=("peak_memory_mb", "max")
+    )
+    costs["share"] = costs["cpu_seconds"] / max(costs["cpu_seconds"].sum(), 1e-9)
+    found = costs.sort_values("cpu_seconds", ascending=False).round(4).reset_index()
+    return [{str(key): value for key, value in row.items()} for row in found.to_dict("records")]
+
+
+def training_share(costs: list[dict[str, Any]]) -> float:
+    """The share of the CPU time that went into training teachers and students, between 0 and 1."""
+    return sum(row["share"] for row in costs if row["step"] in TRAINING)
