@@ -57,7 +57,8 @@ def _message(error: Any) -> str:
     return str(error.message)
 
 
-def _faults(schema: Config, value: Any, where: str) -> list[str]:
+def schema_faults(schema: Config, value: Any, where: str) -> list[str]:
+    """Every fault of ``value`` under a JSON schema: key below ``where``, value, and what is allowed."""
     faults = []
     for error in sorted(Validator(schema).iter_errors(value), key=lambda e: list(map(str, e.absolute_path))):
         key = ".".join([where, *map(str, error.absolute_path)]).strip(".")
@@ -117,7 +118,7 @@ def validate(config: Config, registry: Config, schema: Config) -> Config:
     """
     if not isinstance(config, dict):
         raise ExperimentError("it must be a mapping of keys to values, as in workflow/experiments/default.yaml")
-    faults = _faults(schema, config, "") + _not_finite(config, "")
+    faults = schema_faults(schema, config, "") + _not_finite(config, "")
     if faults:
         raise ExperimentError("\n".join(faults))
     config = _defaults(schema, config, schema)
@@ -126,10 +127,10 @@ def validate(config: Config, registry: Config, schema: Config) -> Config:
         if label in RESERVED:
             faults.append(f"{where}: this name is taken; choose another")
         unknown = _check_name(student["loss"], registry["losses"], f"{where}.loss")
-        faults += unknown or _faults(
+        faults += unknown or schema_faults(
             registry["losses"][student["loss"]]["options"], student["options"], f"{where}.options"
         )
-        faults += _faults(registry["training"], student["training"], f"{where}.training")
+        faults += schema_faults(registry["training"], student["training"], f"{where}.training")
         faults += _check_start(config["students"], registry["losses"], label)
     if config["baseline"] is not None:
         faults += _check_name(config["baseline"], config["students"], "baseline")
@@ -137,22 +138,24 @@ def validate(config: Config, registry: Config, schema: Config) -> Config:
         where = f"problems.{label}"
         data, network = problem["data"], problem["network"]
         for part in ("teacher", "training"):
-            faults += _faults(registry["training"], problem[part], f"{where}.{part}")
+            faults += schema_faults(registry["training"], problem[part], f"{where}.{part}")
         for student, override in problem["students"].items():
             at = f"{where}.students.{student}"
             unknown = _check_name(student, config["students"], at)
             loss = config["students"].get(student, {}).get("loss")
             if not unknown and loss in registry["losses"]:
-                faults += _faults(registry["losses"][loss]["options"], override["options"], f"{at}.options")
-            faults += unknown + _faults(registry["training"], override["training"], f"{at}.training")
+                faults += schema_faults(registry["losses"][loss]["options"], override["options"], f"{at}.options")
+            faults += unknown + schema_faults(registry["training"], override["training"], f"{at}.training")
         unknown = _check_name(network["name"], registry["networks"], f"{where}.network.name")
         fits = "" if unknown else registry["networks"][network["name"]]["kind"]
         if fits:
             options = registry["networks"][network["name"]]["options"]
-            faults += _faults(options, _options_of(network), f"{where}.network")
+            faults += schema_faults(options, _options_of(network), f"{where}.network")
         faults += unknown
         unknown = _check_name(data["name"], registry["data"], f"{where}.data.name")
-        faults += unknown or _faults(registry["data"][data["name"]]["options"], _options_of(data), f"{where}.data")
+        faults += unknown or schema_faults(
+            registry["data"][data["name"]]["options"], _options_of(data), f"{where}.data"
+        )
         if not unknown and fits not in ("", registry["data"][data["name"]]["kind"]):
             faults.append(f"{where}.network.name: {network['name']!r} is for {fits}, and {data['name']!r} is not")
         if not unknown:
@@ -186,7 +189,7 @@ def _check_source(problem: Config, registry: Config, where: str) -> list[str]:
     unknown = _check_name(source["name"], registry["sources"], f"{where}.name")
     if unknown:
         return unknown
-    faults = _faults(registry["sources"][source["name"]]["options"], _options_of(source), where)
+    faults = schema_faults(registry["sources"][source["name"]]["options"], _options_of(source), where)
     if registry["data"][problem["data"]["name"]]["closed_form"] and source["name"] != "gaussian":
         faults.append(f"{where}.name: the velocity of {problem['data']['name']!r} is known for a Gaussian source only")
     return faults
@@ -199,7 +202,7 @@ def _check_teacher_loss(problem: Config, registry: Config, where: str) -> list[s
     if unknown:
         return unknown
     loss = registry["losses"][asked["name"]]
-    faults = _faults(loss["options"], _options_of(asked), where)
+    faults = schema_faults(loss["options"], _options_of(asked), where)
     alone = not (loss["needs_teacher"] or loss["starts_from_teacher"] or loss["offline"] or loss["wraps"])
     if loss["learns"] != "velocity" or not alone:
         faults.append(

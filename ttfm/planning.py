@@ -15,10 +15,12 @@ from typing import Any
 
 from ttfm.experiment import ExperimentError, cannot_be_run, read_schema
 from ttfm.files import read_json, write_json
+from ttfm.published import read_published
 from ttfm.resolve import Plan, resolve
 
 PACKAGE = Path(__file__).parent
-SCHEMA = PACKAGE.parent / "workflow" / "schemas" / "experiment.schema.yaml"
+SCHEMAS = PACKAGE.parent / "workflow" / "schemas"
+SCHEMA, PUBLISHED = SCHEMAS / "experiment.schema.yaml", SCHEMAS / "published.schema.yaml"
 _DESCRIBED = ("losses", "networks", "data", "training")
 
 
@@ -107,7 +109,7 @@ def plan(config: dict[str, Any], source: str, results: Path = Path("results")) -
     modules = (config.get("loss_modules") if isinstance(config, dict) else None) or []
     good = isinstance(modules, list) and all(isinstance(module, str) for module in modules)
     registry = registry_description(results, tuple(modules) if good else ())
-    resolved = resolve(config, registry, read_schema(SCHEMA), source)
+    resolved = resolve(config, registry, read_schema(SCHEMA), source, _published(config, source))
     if faults := impossible_combinations(resolved, results):
         raise ExperimentError(cannot_be_run(source, faults))
     root = results / resolved.experiment["name"]
@@ -115,6 +117,22 @@ def plan(config: dict[str, Any], source: str, results: Path = Path("results")) -
     for path, content in resolved.configs.items():
         _write_if_changed(root / "plan" / path, content)
     return resolved
+
+
+def _published(config: Any, source: str) -> dict[str, Any]:
+    """Figures that papers print, by problem; what is wrong with the experiment itself is not said here."""
+    problems = config.get("problems") if isinstance(config, dict) else None
+    found, faults = {}, []
+    for name, problem in problems.items() if isinstance(problems, dict) else ():
+        path = problem.get("published") if isinstance(problem, dict) else None
+        if isinstance(path, str):
+            try:
+                found[name] = read_published(path, read_schema(PUBLISHED))
+            except ExperimentError as error:
+                faults += [f"problems.{name}.{fault}" for fault in str(error).splitlines()]
+    if faults:
+        raise ExperimentError(cannot_be_run(source, faults))
+    return found
 
 
 def _write_if_changed(path: Path, value: Any) -> None:

@@ -32,7 +32,9 @@ class Plan:
     loss_files: dict[str, list[str]] = field(default_factory=dict)
 
 
-def resolve(config: Config, registry: Config, schema: Config, source: str = "") -> Plan:
+def resolve(
+    config: Config, registry: Config, schema: Config, source: str = "", published: Config | None = None
+) -> Plan:
     """Check an experiment and resolve every run.
 
     Args:
@@ -40,6 +42,7 @@ def resolve(config: Config, registry: Config, schema: Config, source: str = "") 
         registry: what :func:`ttfm.registry.describe` returned.
         schema: the experiment's JSON schema.
         source: the experiment's file, for messages and the report.
+        published: figures that papers print, by problem.
 
     Raises:
         ExperimentError: naming the file and every fault in it.
@@ -51,7 +54,10 @@ def resolve(config: Config, registry: Config, schema: Config, source: str = "") 
     experiment = {key: config[key] for key in ("name", "title", "description")}
     experiment |= {"source": source, "config": config, "budgets": config["budgets"], "baseline": _baseline(config)}
     problems = {name: _Problem(config, registry, name) for name in config["problems"]}
-    experiment["problems"] = {name: problem.card() for name, problem in problems.items()}
+    printed = published or {}
+    experiment["problems"] = {
+        name: problem.card() | {"published": printed.get(name)} for name, problem in problems.items()
+    }
     experiment["students"] = {label: _student_card(student, registry) for label, student in config["students"].items()}
     plan = Plan(experiment, loss_files={name: loss["files"] for name, loss in registry["losses"].items()})
     for name, problem in problems.items():

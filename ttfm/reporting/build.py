@@ -20,6 +20,7 @@ from ttfm.reporting.methods import methods_table, summarise_methods
 from ttfm.reporting.names import VECTOR, figure_names, table_files
 from ttfm.reporting.palette import marks
 from ttfm.reporting.provenance import provenance, skipped_notes
+from ttfm.reporting.published import published_table
 from ttfm.reporting.ranks import highlighted, rank_table, summarise_ranks
 from ttfm.reporting.summary import summarise, summary_csv
 from ttfm.reporting.tables import Table, headline_table, metric_table
@@ -71,6 +72,7 @@ def write_tables(results: Path) -> list[Path]:
             [*problem_metrics(summary, data.experiment, problem), *about.get("metrics", metric_names(about["kind"]))]
         ):
             tables.append(metric_table(summary, data.experiment, problem, metric))
+        tables += filter(None, [published_table(summary, data.experiment, problem)])
     for table in tables:
         texts |= {f"{table.name}.md": markdown(table), f"{table.name}.tex": latex(table)}
     cost_tables: list[Table] = [cost_table(costs, data.experiment, name) for name in data.experiment["problems"]]

@@ -57,7 +57,7 @@ def markdown(table: Table) -> str:
         *(_markdown_row(row, reference=False) for row in table.body),
     ]
     if table.references:
-        lines.append(f"| **References** |{' |' * len(header)}")
+        lines.append(f"| **{markdown_text(table.apart)}** |{' |' * len(header)}")
         lines += [_markdown_row(row, reference=True) for row in table.references]
     lines += ["", markdown_text(table.caption), ""]
     lines += [f"- {markdown_text(note)}" for note in table.notes]

@@ -55,13 +55,15 @@ def table_files(problems: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Names of all files under ``tables/`` of an experiment.
 
     Args:
-        problems: ``problems`` of ``experiment.json``; of each only ``metrics`` is read, and ``kind`` where there are
-            none. A metric that neither names (from a plug-in) gets a table too, which no workflow can declare.
+        problems: ``problems`` of ``experiment.json``; of each only ``metrics`` and ``published`` are read, and ``kind``
+            where there are no metrics. A metric that neither names (from a plug-in) gets a table too, which no workflow
+            can declare.
     """
     metrics = [
         f"{name}--{metric}"
         for name, problem in problems.items()
         for metric in problem.get("metrics", metric_names(problem["kind"]))
     ]
+    metrics += [f"{name}--published" for name, problem in problems.items() if problem.get("published")]
     files = ["summary.csv", "convergence.csv", *(f"{stem}.csv" for stem in _PRINTED)]
     return files + [f"{stem}.{ending}" for stem in (*_PRINTED, *metrics) for ending in ("md", "tex")]

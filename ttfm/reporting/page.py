@@ -27,6 +27,7 @@ from ttfm.reporting.methods import methods_table, summarise_methods
 from ttfm.reporting.names import MANY, figure_names
 from ttfm.reporting.numbers import duration, listed, plural
 from ttfm.reporting.provenance import failures
+from ttfm.reporting.published import published_table
 from ttfm.reporting.ranks import highlighted, rank_sentences, rank_table, summarise_ranks
 from ttfm.reporting.ranks import rules as rank_rules
 from ttfm.reporting.summary import summarise
@@ -144,6 +145,7 @@ def _problems(
                 (metric_label(metric).title, metric_table(summary, experiment, name, metric))
                 for metric in problem_metrics(summary, experiment, name)
             ],
+            "published": published_table(summary, experiment, name),
             "cost": cost_table(costs, experiment, name),
         })  # fmt: skip
     return sections

@@ -87,6 +87,7 @@ class Table:
         references: rows set apart.
         notes: why cells are empty, one sentence each.
         words: whether cells hold words, which are set flush left.
+        apart: heading of the rows set apart, in formats that have one.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Table:
     references: tuple[Row, ...]
     notes: tuple[str, ...]
     words: bool = False
+    apart: str = "References"
 
     @property
     def caption(self) -> str:
