@@ -13,7 +13,7 @@ from ttfm.seeds import generator
 
 
 def test_batches_of_digits_are_the_published_ones_to_the_bit(tmp_path):
-    """Digits as floats, byte / 8 - 1, indexed by the generator's first numbers: what published results were made with."""
+    """Digits as floats, byte / 8 - 1, indexed by the generator's first numbers: what published results come from."""
     order = np.random.default_rng(0).permutation(1797)[:899]
     train = torch.from_numpy(load_digits().images[order]).float()[:, None] / 8 - 1
     found = Digits().read()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ttfm.data.arrays import Split
 from ttfm.data.finding import DamagedData, log
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ NAMED = 5
 class Decoder:
     """Decodes image files: upright, cropped to the centre, resized, in one number of channels.
 
-    The filter is Pillow's Lanczos over the cropped box: its support grows with the factor, so that nothing aliases, and
+    The filter is Pillow's Lanczos: its support grows with the factor, so that nothing aliases, and
     it keeps edges sharper than a box. It is the one of EDM's ``dataset_tool.py`` (Karras et al., arXiv 2206.00364).
 
     Attributes:
@@ -45,7 +46,7 @@ class Decoder:
     damaged: dict[str, str] = field(default_factory=dict)
 
     def decode(self, root: Path, files: Sequence[Path], target: Path) -> tuple[np.ndarray, np.ndarray]:
-        """Decode files below ``root`` into an array on disk.
+        """Decode files below ``root`` into an array on disk; what cannot be used is noted for :meth:`finish`.
 
         Args:
             root: folder that names in messages are relative to.
@@ -55,10 +56,6 @@ class Decoder:
         Returns:
             The images, uint8 ``(N, channels, size, size)``, mapped from ``target``, and the index into ``files`` of
             each.
-
-        Raises:
-            DamagedData: naming the unusable files, once all files were looked at, unless they are to be left out or
-                none is usable.
         """
         from tqdm import tqdm
 
@@ -75,10 +72,6 @@ class Decoder:
                 self.damaged[str(path.relative_to(root))] = reason
             else:
                 kept.append(index)
-        if self.damaged and not (self.skip_damaged and kept):
-            raise DamagedData(
-                f"{root}: {self._told()}; repair or remove them, or leave such files out by skip_damaged: true"
-            )
         return images[: len(kept)], np.array(kept, dtype=np.int64)
 
     def _told(self) -> str:
@@ -87,15 +80,24 @@ class Decoder:
         more = f" and {len(self.damaged) - NAMED} more" if len(self.damaged) > NAMED else ""
         return f"{len(self.damaged)} image file{'s' * (len(self.damaged) > 1)} cannot be used: {named}{more}"
 
-    def tell(self, root: Path) -> None:
-        """Log what was converted and what was left out."""
+    def finish(self, root: Path, splits: Mapping[str, Split]) -> dict[str, Any]:
+        """Log what was converted and what was left out, and return it for the record.
+
+        Args:
+            root: folder to name in messages.
+            splits: all that was decoded.
+
+        Raises:
+            DamagedData: naming the unusable files, unless they are to be left out and some image is left of each split.
+        """
+        empty = [name for name, split in splits.items() if not len(split.images)]
+        if self.damaged and (empty or not self.skip_damaged):
+            advice = "" if empty else ", or leave such files out by skip_damaged: true"
+            raise DamagedData(f"{root}: {self._told()}; repair or remove them{advice}")
         for kind, count in sorted(self.converted.items()):
             log.info("%s: %d images were %s", root, count, kind)
         if self.damaged:
             log.warning("%s: left out: %s", root, self._told())
-
-    def notes(self) -> dict[str, object]:
-        """What the record is to say of the conversion."""
         return {"converted": dict(sorted(self.converted.items())), "left_out": self.damaged}
 
     def _pixels(self, path: Path) -> np.ndarray:
@@ -114,8 +116,9 @@ class Decoder:
             wanted = self.crop or self.size
             raise ValueError(f"{image.width} x {image.height} pixels are fewer than {wanted} x {wanted}")
         left, top = (image.width - side) // 2, (image.height - side) // 2
-        box = (left, top, left + side, top + side)
-        resized = image.resize((self.size, self.size), Image.Resampling.LANCZOS, box=box)
+        # Cropped before: the filter's support would reach beyond a mere box.
+        centre = image.crop((left, top, left + side, top + side))
+        resized = centre.resize((self.size, self.size), Image.Resampling.LANCZOS)
         return np.asarray(resized).reshape(self.size, self.size, self.channels).transpose(2, 0, 1)
 
     def _plain(self, image: Image) -> Image:

@@ -84,8 +84,8 @@ class Folder:
             if unknown := sorted(set(labels) - set(classes)):
                 raise DataUnavailable(f"{root}: class {unknown[0]!r} of the {name} split has no training images")
             splits[name] = Split(images, np.array([classes[c] for c in labels], np.int64) if self.labelled else None)
-        decoder.tell(root)
-        return Found(splits, len(classes), {"folder": root.name, "classes": list(classes)} | decoder.notes())
+        notes = decoder.finish(root, splits)
+        return Found(splits, len(classes), {"folder": root.name, "classes": list(classes)} | notes)
 
     def _find(self, assets: str | None) -> Path:
         given = Path(self.path).expanduser()
