@@ -95,6 +95,62 @@ def test_all_mistakes_are_reported_at_once(tiny):
     assert "problems.ring.network.width" in str(error.value)
 
 
+def images_problem(tiny, **data):
+    """The tiny experiment with its digits replaced by another set of images."""
+    problem = tiny["problems"].pop("digits")
+    tiny["problems"]["pictures"] = problem | {"data": data}
+    return tiny
+
+
+def test_a_problem_of_cifar10_plans_with_its_shape_and_without_the_digits_metrics(tiny, tmp_path):
+    found = plan(images_problem(tiny, name="cifar10", limit=1000), "tiny.yaml", tmp_path)
+    card = found.experiment["problems"]["pictures"]
+    assert card["shape"] == [3, 32, 32]
+    assert card["headline"] == "l2" and not {"fd-digits", "kid-digits"} & set(card["metrics"])
+    assert "pictures/classifier.json" not in found.configs
+    # Flips happen while training: they decide the runs and not the arrays.
+    assert found.configs["pictures/images.json"]["data"] == {"name": "cifar10", "limit": 1000}
+    assert found.configs["pictures/teacher.json"]["data"] == {"name": "cifar10", "flips": True, "limit": 1000}
+    assert found.configs["pictures/teacher.json"]["shape"] == [3, 32, 32]
+
+
+def test_the_shape_of_a_folder_is_that_of_its_options(tiny):
+    found = resolved(images_problem(tiny, name="folder", path="mine", size=16, channels=1))
+    assert found.configs["pictures/solution.json"]["shape"] == [1, 16, 16]
+    assert found.experiment["problems"]["pictures"]["shape"] == [1, 16, 16]
+    assert found.configs["pictures/images.json"]["assets"] is None
+
+
+def test_digits_keep_their_classifier_and_metrics(tiny):
+    found = resolved(tiny)
+    assert "digits/classifier.json" in found.configs and "ring/images.json" not in found.configs
+    card = found.experiment["problems"]["digits"]
+    assert card["headline"] == "fd-digits" and card["metrics"][:2] == ["fd-digits", "kid-digits"]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"name": "folder"}, "problems.pictures.data: 'path' is a required property"),
+        (
+            {"name": "folder", "path": "mine", "channels": 2},
+            "problems.pictures.data.channels: 2 is not allowed; one of",
+        ),
+        (
+            {"name": "folder", "path": "mine", "test_share": 1},
+            "data.test_share: 1 is not allowed; it must be less than 1",
+        ),
+        ({"name": "celeba", "size": 200}, "problems.pictures.data.size: 200 is not allowed; it must be at most 140"),
+        ({"name": "cifar10", "limit": 100}, "samples: 256 is more than the 100 images that data.limit keeps"),
+        ({"name": "cifar10", "flips": 1}, "problems.pictures.data.flips: 1 has the wrong type"),
+    ],
+)
+def test_mistakes_in_sets_of_images_are_named(tiny, data, message):
+    with pytest.raises(ExperimentError) as error:
+        resolved(images_problem(tiny, **data))
+    assert message in str(error.value)
+
+
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_every_experiment_that_ships_is_valid_and_says_how_to_run_it(path):
     text = path.read_text()

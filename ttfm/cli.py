@@ -13,6 +13,7 @@ STEPS = {
     "describe": "write what experiments can name (losses, networks, data, options) as JSON",
     "check": "build every network and loss of a plan once, to find impossible combinations of options",
     "plan": "check an experiment and write the resolved configuration of every run",
+    "images": "read a problem's set of images, from a folder or by download, and write it as arrays of bytes",
     "data": "write a problem's reference and floor sets",
     "classifier": "train the digit classifier whose features the Fréchet distance compares",
     "lpips-trunk": "find the trunk of LPIPS in a folder, torch hub's cache or by download",

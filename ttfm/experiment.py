@@ -159,7 +159,9 @@ def validate(config: Config, registry: Config, schema: Config) -> Config:
         if not unknown and fits not in ("", registry["data"][data["name"]]["kind"]):
             faults.append(f"{where}.network.name: {network['name']!r} is for {fits}, and {data['name']!r} is not")
         if not unknown:
-            faults += _check_evaluation(problem["evaluation"], registry["data"][data["name"]], f"{where}.evaluation")
+            faults += _check_evaluation(
+                problem["evaluation"], data, registry["data"][data["name"]], f"{where}.evaluation"
+            )
             faults += _check_source(problem, registry, f"{where}.source")
             faults += _check_teacher_loss(problem, registry, f"{where}.teacher_loss")
     if faults:
@@ -213,10 +215,12 @@ def _check_teacher_loss(problem: Config, registry: Config, where: str) -> list[s
     return faults
 
 
-def _check_evaluation(evaluation: Config, data: Config, where: str) -> list[str]:
+def _check_evaluation(evaluation: Config, asked: Config, data: Config, where: str) -> list[str]:
+    """``asked`` is the problem's entry of data, ``data`` what the registry says of that set."""
     faults = []
-    metrics = dict.fromkeys(metric_names(data["kind"], asked_metrics(evaluation)))
-    evaluation.setdefault("headline", "endpoint_rmse" if data["kind"] == "points" else "fd-digits")
+    metrics = dict.fromkeys(metric_names(data["kind"], asked_metrics(evaluation), asked["name"]))
+    default = "endpoint_rmse" if data["kind"] == "points" else "l2"
+    evaluation.setdefault("headline", "fd-digits" if "fd-digits" in metrics else default)
     ranked = [name for name in metrics if METRICS[name].ranked and METRICS[name].depends_on_steps]
     faults += _check_name(evaluation["headline"], dict.fromkeys(ranked), f"{where}.headline")
     if data["kind"] == "images" and evaluation["samples"] < 128:
@@ -227,6 +231,10 @@ def _check_evaluation(evaluation: Config, data: Config, where: str) -> list[str]
         faults.append(
             f"{where}.samples: {evaluation['samples']} is more than the {data['available']} test samples there are"
         )
+    # The floor compares as many training images with the test images.
+    limit = asked.get("limit")
+    if isinstance(limit, int) and evaluation["samples"] > limit:
+        faults.append(f"{where}.samples: {evaluation['samples']} is more than the {limit} images that data.limit keeps")
     return faults
 
 

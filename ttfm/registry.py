@@ -13,8 +13,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from ttfm.data.arrays import read_images
+from ttfm.data.celeba import CelebA
+from ttfm.data.cifar10 import CIFAR10
 from ttfm.data.densities import Checkerboard, Moons, Ring, Spirals
 from ttfm.data.digits import Digits
+from ttfm.data.folder import CelebAHQ, Folder
+from ttfm.data.images import Images
+from ttfm.data.mnist import MNIST, FashionMNIST
 from ttfm.data.sources import SOURCES, Source
 from ttfm.evaluation.catalogue import BINS
 from ttfm.losses import LOSSES, Loss, load_modules
@@ -31,6 +37,12 @@ DATA: dict[str, Any] = {
     "moons": Moons,
     "spirals": Spirals,
     "digits": Digits,
+    "mnist": MNIST,
+    "fashion_mnist": FashionMNIST,
+    "cifar10": CIFAR10,
+    "celeba": CelebA,
+    "celebahq": CelebAHQ,
+    "folder": Folder,
 }
 
 
@@ -70,6 +82,7 @@ def describe(loss_modules: tuple[str, ...] = ()) -> dict[str, Any]:
                 "shape": list(data.shape),
                 "closed_form": data.closed_form,
                 "available": data.available,
+                "classes": getattr(data, "classes", 0),
                 "probabilities": hasattr(data, "probabilities"),
             }
             for name, data in DATA.items()
@@ -152,11 +165,33 @@ def build_network(config: dict[str, Any], shape: tuple[int, ...]) -> nn.Module:
     return NETWORKS[config["name"]](shape=tuple(shape), **options)
 
 
-def build_data(config: dict[str, Any]) -> Any:
-    """The data set of a resolved ``{"name": ..., options}`` entry."""
+def build_data(config: dict[str, Any], images: Path | None = None) -> Any:
+    """The data set of a resolved ``{"name": ..., options}`` entry, to draw training data from.
+
+    Args:
+        config: the entry.
+        images: for a set of images, the folder that the images step wrote.
+
+    Raises:
+        ValueError: if a set of images is asked for without its folder.
+    """
+    data = build_reader(config)
+    if data.kind != "images":
+        return data
+    if images is None:
+        raise ValueError(
+            f"data: {config['name']!r} is a set of images; give --images, the folder that `python -m ttfm images` wrote"
+        )
+    found = read_images(images)
+    train = found.splits["train"]
+    return Images(train.images, train.labels, found.maximum, getattr(data, "flips", False))
+
+
+def build_reader(config: dict[str, Any]) -> Any:
+    """A density, or the reader of a set of images, of a resolved ``{"name": ..., options}`` entry."""
     return DATA[config["name"]](**{key: value for key, value in config.items() if key != "name"})
 
 
 def build_source(config: dict[str, Any], data: Any) -> Source:
-    """The source distribution of a resolved ``{"name": ..., options}`` entry."""
+    """The source distribution of a resolved ``{"name": ..., options}`` entry; ``data`` may be None for the Gaussian."""
     return SOURCES[config["name"]](data, **{key: value for key, value in config.items() if key != "name"})

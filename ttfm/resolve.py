@@ -95,16 +95,19 @@ class _Problem:
         self.network = {"name": self.about["network"]["name"]} | fill(schema, self.about["network"])
         training = self.about["training"] | self.about["teacher"] | {"snapshots": []}
         self.teacher = fill(registry["training"], training)
+        data = {"name": self.about["data"]["name"]} | fill(self.entry["options"], self.about["data"])
+        # A side or a number of channels may be an option of the data: the registry then gives the option's name.
+        self.shape: list[int] = [data[side] if isinstance(side, str) else side for side in self.entry["shape"]]
         self.common = {
             "experiment": config["name"],
             "problem": name,
             "device": config["device"],
             "kind": self.kind,
-            "shape": self.entry["shape"],
+            "shape": self.shape,
             "closed_form": self.entry["closed_form"],
             "source": {"name": self.about["source"]["name"]}
             | fill(registry["sources"][self.about["source"]["name"]]["options"], self.about["source"]),
-            "data": {"name": self.about["data"]["name"]} | fill(self.entry["options"], self.about["data"]),
+            "data": data,
         }
         self.students = {label: self._student(label) for label in config["students"]}
 
@@ -114,10 +117,10 @@ class _Problem:
             "title": self.about["title"],
             "description": self.about["description"],
             "kind": self.kind,
-            "shape": self.entry["shape"],
+            "shape": self.shape,
             "teacher": "closed_form" if self.entry["closed_form"] else "learned",
             "headline": self.about["evaluation"]["headline"],
-            "metrics": metric_names(self.kind, asked_metrics(self.about["evaluation"])),
+            "metrics": metric_names(self.kind, asked_metrics(self.about["evaluation"]), self.common["data"]["name"]),
             "seeds": self.seeds,
             "snapshots": any(student["training"]["snapshots"] for student in self.students.values()),
             "maps": self.about["evaluation"]["maps"],
@@ -168,7 +171,7 @@ class _Problem:
             | {"students": {label: _part(s, "loss", "loss_modules") for label, s in self.students.items()}}
             | _part(fill(self.registry["training"], self.about["training"]), "batch", "lr"),
         }
-        if self.kind == "images":
+        if self.common["data"]["name"] == "digits":
             found["classifier.json"] = {"seed": CLASSIFIER_SEED}
         if any(student["offline"] for student in self.students.values()):
             found["trajectories.json"] = network | {"trajectories": self.about["trajectories"]}
@@ -182,7 +185,13 @@ class _Problem:
                     scored["headline"] = evaluation["headline"]
                 found[f"{label}/{seed}/student.json"] = run | training
                 found[f"{label}/{seed}/evaluate.json"] = run | scored
-        return {path: self.common | content for path, content in found.items()}
+        configs = {path: self.common | content for path, content in found.items()}
+        return configs | ({"images.json": self._images()} if self.kind == "images" else {})
+
+    def _images(self) -> Config:
+        """What decides the arrays of a set of images; flips do not, they are made while training."""
+        data = {key: value for key, value in self.common["data"].items() if key != "flips"}
+        return _part(self.common, "experiment", "problem") | {"data": data, "assets": self.config["assets"]}
 
     def _scored(self) -> Config:
         return {

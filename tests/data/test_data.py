@@ -1,7 +1,9 @@
 import torch
 
 from ttfm.data import digits
+from ttfm.data.arrays import write_images
 from ttfm.data.densities import Checkerboard, Moons, Ring, Spirals
+from ttfm.registry import build_data
 from ttfm.seeds import BLOCK, generator, indexed_noise
 
 
@@ -39,9 +41,10 @@ def test_digit_splits_are_disjoint_and_complete():
     assert set(labels.tolist()) == set(range(10))
 
 
-def test_digits_draws_training_images_only():
-    data = digits.Digits()
-    drawn = data.sample(50, generator(0, "test"))
+def test_digits_draws_training_images_only(tmp_path):
+    found = digits.Digits().read()
+    write_images(tmp_path, found.splits, digits.Digits.maximum, found.classes, digits.Digits.source)
+    drawn = build_data({"name": "digits"}, tmp_path).sample(50, generator(0, "test"))
     train = {image.numpy().tobytes() for image in digits.load("train")[0]}
     assert all(image.numpy().tobytes() in train for image in drawn)
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from ttfm.data.densities import Moons, Ring
-from ttfm.data.digits import Digits
+from ttfm.data.digits import Digits, load
+from ttfm.data.images import Images
 from ttfm.data.sources import PFGM, SOURCES, Gaussian, NormAligned, Pruned
 from ttfm.seeds import indexed_noise
 
@@ -28,8 +29,9 @@ def test_a_state_belongs_to_its_index(name):
 def test_norms_are_those_of_the_data():
     ring = drawn(NormAligned(Ring()))
     assert ring.square().sum(1).mean().sqrt().item() == pytest.approx(math.sqrt(4 + 2 * 0.15**2), rel=0.03)
-    images = drawn(NormAligned(Digits()), (1, 8, 8), 500)
-    assert images.square().mean().item() == pytest.approx(Digits().images.square().mean().item(), rel=0.05)
+    digits = Images(Digits().read().splits["train"].images, maximum=Digits.maximum)
+    images = drawn(NormAligned(digits), (1, 8, 8), 500)
+    assert images.square().mean().item() == pytest.approx(load("train")[0].square().mean().item(), rel=0.05)
 
 
 def test_directions_without_data_are_left_out():

@@ -1,1 +1,1 @@
-"""Data sets: two-dimensional densities and real digits, and the registry of their names."""
+"""Data sets: two-dimensional densities and sets of images; readers of the latter, one file each."""

@@ -27,6 +27,11 @@ class Split:
     images: np.ndarray
     labels: np.ndarray | None = None
 
+    def first(self, count: int | None) -> Split:
+        """The first ``count`` images; all where it is None."""
+        labels = None if self.labels is None else self.labels[:count]
+        return Split(self.images[:count], labels)
+
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -81,12 +86,14 @@ def read_images(folder: Path) -> ImageSet:
     """Read what :func:`write_images` wrote; the images stay on disk until they are looked at.
 
     Raises:
-        ValueError: naming the file with the expected and the found sha256, if one is damaged.
+        ValueError: naming the file, if it is missing, or with the expected and the found sha256, if it is damaged.
     """
     about = read_json(folder / ABOUT)
     splits = {}
     for name, entry in about["splits"].items():
         for file, expected in entry["sha256"].items():
+            if not (folder / file).is_file():
+                raise ValueError(f"{folder / file}: missing; delete the folder and run the same command again")
             if (found := sha256(folder / file)) != expected:
                 raise ValueError(
                     f"{folder / file}: damaged images: expected sha256 {expected}, found {found}; delete the folder "
@@ -98,3 +105,8 @@ def read_images(folder: Path) -> ImageSet:
             np.load(labels, allow_pickle=False) if labels.name in entry["sha256"] else None,
         )
     return ImageSet(splits, about["maximum"], about["classes"], about)
+
+
+def as_floats(images: np.ndarray, maximum: int) -> np.ndarray:
+    """Bytes as float32 in [-1, 1]: 0 becomes -1, ``maximum`` becomes 1; same shape."""
+    return images.astype(np.float32) / np.float32(maximum / 2) - np.float32(1)

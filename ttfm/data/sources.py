@@ -37,7 +37,7 @@ class Source(Protocol):
 
 
 class Gaussian:
-    """The standard normal distribution."""
+    """The standard normal distribution; it asks nothing of the data."""
 
     def __init__(self, data: Sampled | None = None):
         pass

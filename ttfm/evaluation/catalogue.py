@@ -30,6 +30,7 @@ class Metric:
             A logarithmic axis suits every metric, but that of a signed one needs a linear part around zero.
         ranked: whether less is better; False for a description of the flow.
         optional: whether it is measured only where an experiment asks for it.
+        data: the only data set it is for; empty: every one of its kind.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Metric:
     signed: bool = False
     ranked: bool = True
     optional: bool = False
+    data: str = ""
 
 
 _ALL = (
@@ -101,6 +103,7 @@ _ALL = (
         "feature units²",
         depends_on_steps=True,
         kind="images",
+        data="digits",
     ),
     Metric(
         "kid-digits",
@@ -112,6 +115,7 @@ _ALL = (
         depends_on_steps=True,
         kind="images",
         signed=True,
+        data="digits",
     ),
     Metric(
         "lpips-squeeze",
@@ -186,10 +190,16 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 """Every metric by name, in display order."""
 
 
-def names(kind: Kind, asked: Iterable[str] = ()) -> list[str]:
-    """The metrics of a problem of this kind, in display order; optional ones only if ``asked`` for."""
+def names(kind: Kind, asked: Iterable[str] = (), data: str | None = None) -> list[str]:
+    """The metrics of a problem of this kind, in display order; optional ones only if ``asked`` for.
+
+    Args:
+        kind: "points" or "images".
+        asked: optional metrics to include.
+        data: name of the data set; None: the metrics of every set of this kind.
+    """
     wanted = set(asked)
-    found = (metric for metric in _ALL if metric.kind in (kind, "both"))
+    found = (m for m in _ALL if m.kind in (kind, "both") and (data is None or m.data in ("", data)))
     return [metric.name for metric in found if not metric.optional or metric.name in wanted]
 
 

@@ -36,7 +36,7 @@ class Scorer:
         kind: "points" or "images".
         reference: real samples, shape ``(N, *shape)``.
         solution: the fine solution from the evaluation noise, shape ``(N, *shape)``; index i belongs to noise i.
-        classifier: weights of the digit classifier, for images.
+        classifier: weights of the digit classifier, for digits.
         lpips: folder entry of the LPIPS trunk: its weights and its record, for images.
     """
 
@@ -74,10 +74,9 @@ class Scorer:
                 ("mmd", distances.mmd_squared),
             ):
                 yield self._measured(samples, name, metric, points, self._reference_points) | common
-        else:
+        elif self.classifier:
             from ttfm.evaluation import features, scores
 
-            assert self.classifier is not None
             common = {"N": len(samples), "split": "test", "extractor": features.extractor_name(self.classifier)}
             for name, score in (("fd-digits", scores.frechet_distance), ("kid-digits", scores.kid)):
                 yield self._measured(samples, name, self._feature_score, score, samples) | common

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from ttfm.data.sources import Source
     from ttfm.flow.solvers import Field
     from ttfm.losses import Loss
     from ttfm.training.trainer import Trajectories
@@ -38,6 +41,11 @@ def teacher_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the teacher's weights, and the record that says whether its training came to anything."""
     path_argument(parser, "teacher", "the teacher's weights (safetensors)")
     path_argument(parser, "teacher-record", "the teacher's training record (JSON)")
+
+
+def images_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--images``, the folder of a problem's images, which problems of points do not have."""
+    path_argument(parser, "images", "the folder that the images step wrote (images only)", required=False)
 
 
 def experiment_argument(parser: argparse.ArgumentParser) -> None:
@@ -159,7 +167,9 @@ def teacher_field(config: dict[str, Any], network: nn.Module) -> Field:
     return LearnedField(network.eval().requires_grad_(False))
 
 
-def source_noise(config: dict[str, Any], seed: int, count: int, stream: str, first: int = 0) -> torch.Tensor:
+def source_noise(
+    config: dict[str, Any], seed: int, count: int, stream: str, first: int = 0, images: Path | None = None
+) -> torch.Tensor:
     """States at t = 0 for sample indices 0 .. count-1, shape ``(count, *shape)``: a function of the index alone.
 
     Args:
@@ -168,14 +178,23 @@ def source_noise(config: dict[str, Any], seed: int, count: int, stream: str, fir
         count: number of samples.
         stream: name of the stream.
         first: which of several independent states per sample.
+        images: the folder of the problem's images, where the source measures them.
     """
-    from ttfm.registry import build_data, build_source
     from ttfm.seeds import indexed_noise
 
     # Draws that a source may need beside the first keep clear of those of the other states.
     apart = 1000
     draw = lambda j: indexed_noise(seed, count, tuple(config["shape"]), stream, first + apart * j)  # noqa: E731
-    return build_source(config["source"], build_data(config["data"])).sample(draw)
+    return _source(json.dumps([config["source"], config["data"]]), images).sample(draw)
+
+
+@cache
+def _source(described: str, images: Path | None) -> Source:
+    """The source of a config's entries, as JSON; measured once in a process, and a Gaussian reads no data for it."""
+    from ttfm.registry import build_data, build_source
+
+    source, data = json.loads(described)
+    return build_source(source, None if source["name"] == "gaussian" else build_data(data, images))
 
 
 def tensors(path: Path) -> dict[str, torch.Tensor]:

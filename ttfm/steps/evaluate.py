@@ -71,9 +71,9 @@ def run(arguments: argparse.Namespace) -> None:
     snapshots: list[Row] = []
     maps: list[Row] = []
     if training["status"] != "ok":
-        rows = failed_rows(
-            config, names(config["kind"], asked_metrics(config["evaluation"])), config["budgets"], training["reason"]
-        )
+        asked = asked_metrics(config["evaluation"])
+        metrics = names(config["kind"], asked, config["data"]["name"])
+        rows = failed_rows(config, metrics, config["budgets"], training["reason"])
     else:
         evaluation = _Evaluation(config, arguments, device, training)
         rows = list(evaluation.final(arrays))
@@ -139,8 +139,10 @@ class _Evaluation:
         if self.config["learns"] == "any_to_any":
             return sampling.any_to_any_path(FlowMap(model), x0, budget), ""
         if self.config["learns"] == "to_data":
-            renoise = lambda i: source_noise(self.config, seed, end, "renoise", i)[first:].to(self.device)  # noqa: E731
-            samples = sampling.consistency_sample(FlowMap(model), x0, budget, renoise)
+            again = lambda i: source_noise(self.config, seed, end, "renoise", i, self.arguments.images)  # noqa: E731
+            samples = sampling.consistency_sample(
+                FlowMap(model), x0, budget, lambda i: again(i)[first:].to(self.device)
+            )
             return [x0, samples], scoring.OFF_PATH if budget > 1 else ""
         if self.config["learns"] == "own":
             shape = tuple(self.config["shape"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ttfm.provenance import device_name, source
 from ttfm.steps.columns import METRIC_COLUMNS
-from ttfm.steps.common import path_argument, record_argument, write_csv
+from ttfm.steps.common import images_argument, path_argument, record_argument, write_csv
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,9 +22,10 @@ SCATTERED = 2048
 
 def input_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what both steps read."""
+    images_argument(parser)
     path_argument(parser, "data", "the problem's reference and floor sets (npz)")
     path_argument(parser, "solution", "the teacher's fine ODE solution (npz)")
-    path_argument(parser, "classifier", "weights of the digit classifier (images only)", required=False)
+    path_argument(parser, "classifier", "weights of the digit classifier (digits only)", required=False)
     path_argument(parser, "lpips", "weights of the LPIPS trunk (images only)", required=False)
     path_argument(parser, "lpips-record", "record of the LPIPS trunk (images only)", required=False)
     path_argument(parser, "metrics", "where to write the rows of the long table (CSV)")
@@ -36,14 +37,16 @@ def build_scorer(config: dict[str, Any], arguments: argparse.Namespace, data: An
     """The scorer of a problem.
 
     Raises:
-        ValueError: if an image problem lacks the classifier or the LPIPS files.
+        ValueError: if an image problem lacks the LPIPS files, or one of digits the classifier.
     """
     from ttfm.evaluation.scoring import Scorer
 
     lpips = None
     if config["kind"] == "images":
-        if not (arguments.classifier and arguments.lpips and arguments.lpips_record):
-            raise ValueError("an image problem needs --classifier, --lpips and --lpips-record")
+        if not (arguments.lpips and arguments.lpips_record):
+            raise ValueError("an image problem needs --lpips and --lpips-record")
+        if config["data"]["name"] == "digits" and not arguments.classifier:
+            raise ValueError("a problem of digits needs --classifier")
         lpips = (arguments.lpips, arguments.lpips_record)
     return Scorer(config["kind"], data["reference"], solution["x1"], arguments.classifier, lpips)
 

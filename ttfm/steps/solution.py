@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttfm.files import write_arrays
 from ttfm.provenance import now
 from ttfm.steps.common import (
     config_argument,
+    images_argument,
     kept_steps,
     load_network,
     path_argument,
@@ -34,6 +34,7 @@ KEPT_PATHS = 64
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The step's arguments."""
     config_argument(parser)
+    images_argument(parser)
     teacher_arguments(parser)
     path_argument(parser, "out", "where to write noise, solution and trajectories (npz)")
     record_argument(parser)
@@ -49,13 +50,13 @@ def run(arguments: argparse.Namespace) -> None:
     config = read_config(arguments.config)
     device = pick_device(config["device"])
     reason = "" if config["closed_form"] else teacher_failure(arguments.teacher_record)
-    arrays, reason = ({}, reason) if reason else _solve(config, arguments.teacher, device)
+    arrays, reason = ({}, reason) if reason else _solve(config, arguments, device)
     write_arrays(arguments.out, arrays)
     status = "failed" if reason else "ok"
     write_record(arguments.record, config, device, started, status=status, reason=reason)
 
 
-def _solve(config: dict[str, Any], teacher: Path, device: str) -> tuple[dict[str, np.ndarray], str]:
+def _solve(config: dict[str, Any], arguments: argparse.Namespace, device: str) -> tuple[dict[str, np.ndarray], str]:
     """The arrays and no reason, or no arrays and the reason."""
     import numpy as np
     import torch
@@ -63,8 +64,8 @@ def _solve(config: dict[str, Any], teacher: Path, device: str) -> tuple[dict[str
     from ttfm.flow.solvers import trajectory
 
     evaluation = config["evaluation"]
-    field = teacher_field(config, load_network(teacher, config, device))
-    x0 = source_noise(config, evaluation["seed"], evaluation["samples"], "evaluation-noise")
+    field = teacher_field(config, load_network(arguments.teacher, config, device))
+    x0 = source_noise(config, evaluation["seed"], evaluation["samples"], "evaluation-noise", images=arguments.images)
     state = x0.to(device, torch.float64 if config["closed_form"] else torch.float32)
     steps = evaluation["steps"]
     kept = kept_steps(steps, KEPT_TIMES)

@@ -11,6 +11,7 @@ from ttfm.steps.common import (
     build_loss,
     config_argument,
     failure,
+    images_argument,
     load_network,
     load_trajectories,
     path_argument,
@@ -33,6 +34,7 @@ PROBED = 512
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The step's arguments."""
     config_argument(parser)
+    images_argument(parser)
     teacher_arguments(parser)
     path_argument(parser, "solution", "the teacher's fine ODE solution (npz), to follow the map error")
     path_argument(parser, "solution-record", "the record of that solution (JSON)")
@@ -107,7 +109,7 @@ def _train(config: dict[str, Any], device: str, started: str, arguments: argpars
         before = {key: earlier["before"][key] + earlier[key] for key in ("iterations", "seconds")}
     trajectories = load_trajectories(arguments.trajectories, loss, device)
     schedules = trajectories.schedules if trajectories else None
-    data = build_data(config["data"])
+    data = build_data(config["data"], arguments.images)
     trainer = Trainer(
         loss.wrap(_initial_network(config, arguments, device), tuple(config["shape"]), schedules).to(device),
         loss,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 
 from ttfm.provenance import now
-from ttfm.steps.common import build_loss, config_argument, pick_device, read_config
+from ttfm.steps.common import build_loss, config_argument, images_argument, pick_device, read_config
 from ttfm.steps.training import output_arguments, run_training
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The step's arguments."""
     config_argument(parser)
+    images_argument(parser)
     output_arguments(parser)
 
 
@@ -26,7 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
     started = now()
     config = read_config(arguments.config)
     device = pick_device(config["device"])
-    data = build_data(config["data"])
+    data = build_data(config["data"], arguments.images)
     torch.manual_seed(generator(config["seed"], "init").initial_seed())
     trainer = Trainer(
         build_network(config["network"], config["shape"]).to(device),

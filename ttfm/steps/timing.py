@@ -12,6 +12,7 @@ from ttfm.steps.columns import TIMING_COLUMNS
 from ttfm.steps.common import (
     build_loss,
     config_argument,
+    images_argument,
     load_network,
     load_trajectories,
     path_argument,
@@ -37,6 +38,7 @@ WARM = 2
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The step's arguments."""
     config_argument(parser)
+    images_argument(parser)
     path_argument(parser, "teacher", "the teacher's weights (safetensors)")
     path_argument(parser, "trajectories", "the teacher's stored trajectories (npz), if a loss wants them", False)
     path_argument(parser, "out", "where to write the times (CSV)")
@@ -110,7 +112,7 @@ def _trainer(config: dict[str, Any], student: dict[str, Any], arguments: argpars
     trajectories = load_trajectories(arguments.trajectories, loss, device)
     schedules = trajectories.schedules if trajectories else None
     options = TrainingOptions((WARM + ROUNDS) * STEPS + 1, config["batch"], config["lr"], probe_every=0)
-    data = build_data(config["data"])
+    data = build_data(config["data"], arguments.images)
     return Trainer(
         loss.wrap(load_network(arguments.teacher, config, device), tuple(config["shape"]), schedules).to(device),
         loss,

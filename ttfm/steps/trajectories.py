@@ -9,6 +9,7 @@ from ttfm.files import write_arrays
 from ttfm.provenance import now
 from ttfm.steps.common import (
     config_argument,
+    images_argument,
     kept_steps,
     load_network,
     path_argument,
@@ -39,6 +40,7 @@ SCHEDULED = 1024
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The step's arguments."""
     config_argument(parser)
+    images_argument(parser)
     teacher_arguments(parser)
     path_argument(parser, "out", "where to write the arrays times (M,), path (M, N, *shape), schedule_k (k+1,) (npz)")
     record_argument(parser)
@@ -63,7 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
     times, path = (kept / asked["steps"]).astype(np.float32), []
     if not reason:
         field = teacher_field(config, load_network(arguments.teacher, config, device))
-        noise = source_noise(config, asked["seed"], asked["count"], "trajectory-noise")
+        noise = source_noise(config, asked["seed"], asked["count"], "trajectory-noise", images=arguments.images)
         pieces = noise.to(device).split(BATCH)
         with torch.no_grad():
             for x0 in progress(pieces, len(pieces), f"{config['problem']}: trajectories", "batch"):

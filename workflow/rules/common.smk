@@ -46,9 +46,13 @@ def modules(*patterns):
 
 
 BASE = modules("files.py", "seeds.py", "options.py", "steps/common.py")
+READERS = modules(
+    *[f"data/{name}.py" for name in ("celeba", "cifar10", "decoding", "digits", "finding", "folder", "mnist")]
+)
 FLOW = modules("flow/*.py")
 MODEL = FLOW + modules("networks/*.py")
-DATA = modules("data/*.py", "registry.py")
+# Sets of images are read by one rule; an edit of a reader changes nothing else but through their files.
+DATA = [path for path in modules("data/*.py", "registry.py") if path not in READERS]
 TRAINING = (
     BASE
     + MODEL
@@ -95,11 +99,24 @@ def scoring_networks(wildcards):
     """The networks that score images; points are scored without any."""
     if PROBLEMS[wildcards.problem]["kind"] != "images":
         return {}
-    return {
-        "classifier": f"{ROOT}/{wildcards.problem}/classifier/weights.safetensors",
+    found = {
         "lpips": f"{ROOT}/weights/lpips-squeeze.safetensors",
         "lpips_record": f"{ROOT}/weights/lpips-squeeze.json",
     }
+    if f"{wildcards.problem}/classifier.json" in PLAN.configs:
+        found["classifier"] = f"{ROOT}/{wildcards.problem}/classifier/weights.safetensors"
+    return found
+
+
+def image_set(wildcards):
+    """The problem's images, where it is one of images: the file that is written last and holds the others' sha256."""
+    if PROBLEMS[wildcards.problem]["kind"] != "images":
+        return {}
+    return {"images": f"{ROOT}/{wildcards.problem}/images/about.json"}
+
+
+def images_argument(wildcards, input):
+    return f"--images {Path(input.images).parent}" if "images" in input.keys() else ""
 
 
 def arguments_of(inputs):

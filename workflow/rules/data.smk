@@ -1,5 +1,33 @@
+rule images:
+    input:
+        config=f"{ROOT}/plan/{{problem}}/images.json",
+        code=BASE + READERS + modules("data/arrays.py", "registry.py", "steps/images.py"),
+    # The arrays of labels, which some sets do not have, lie beside these undeclared. about.json is written last and holds
+    # every file's sha256: Snakemake deletes it before a job starts again, and a job killed on its way leaves none, so
+    # that arrays of two attempts are never taken for one set.
+    output:
+        about=f"{ROOT}/{{problem}}/images/about.json",
+        train=f"{ROOT}/{{problem}}/images/train-images.npy",
+        test=f"{ROOT}/{{problem}}/images/test-images.npy",
+        record=f"{ROOT}/{{problem}}/images/record.json",
+    log:
+        f"{ROOT}/logs/{{problem}}/images.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{problem}}/images.tsv"
+    # All of a problem of images waits for them.
+    priority: 110
+    threads: 1
+    params:
+        folder=subpath(output.about, parent=True),
+    message:
+        "Read the images of {wildcards.problem}"
+    shell:
+        "python -m ttfm images --config {input.config} --out {params.folder} --record {output.record} 2> {log}"
+
+
 rule data:
     input:
+        unpack(image_set),
         config=f"{ROOT}/plan/{{problem}}/data.json",
         code=BASE + DATA + modules("steps/data.py"),
     output:
@@ -10,16 +38,19 @@ rule data:
     benchmark:
         f"{ROOT}/benchmarks/{{problem}}/data.tsv"
     threads: 1
+    params:
+        images=images_argument,
     message:
         "Reference and floor sets of {wildcards.problem}"
     shell:
-        "python -m ttfm data --config {input.config} --out {output.arrays} --record {output.record} 2> {log}"
+        "python -m ttfm data --config {input.config} {params.images} --out {output.arrays} --record {output.record} 2> {log}"
 
 
 rule classifier:
     input:
+        unpack(image_set),
         config=f"{ROOT}/plan/{{problem}}/classifier.json",
-        code=BASE + modules("data/digits.py", "evaluation/classifier.py", "steps/classifier.py"),
+        code=BASE + modules("data/arrays.py", "evaluation/classifier.py", "steps/classifier.py"),
     output:
         weights=f"{ROOT}/{{problem}}/classifier/weights.safetensors",
         record=f"{ROOT}/{{problem}}/classifier/record.json",
@@ -28,10 +59,12 @@ rule classifier:
     benchmark:
         f"{ROOT}/benchmarks/{{problem}}/classifier.tsv"
     threads: 1
+    params:
+        images=images_argument,
     message:
         "Train the digit classifier"
     shell:
-        "python -m ttfm classifier --config {input.config} --weights {output.weights}"
+        "python -m ttfm classifier --config {input.config} {params.images} --weights {output.weights}"
         " --record {output.record} 2> {log}"
 
 

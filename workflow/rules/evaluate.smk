@@ -1,5 +1,6 @@
 rule evaluate:
     input:
+        unpack(image_set),
         unpack(scoring_networks),
         config=f"{ROOT}/plan/{{problem}}/{{student}}/{{seed}}/evaluate.json",
         student=rules.student.output.weights,
@@ -24,11 +25,12 @@ rule evaluate:
     resources:
         gpu=1,
     params:
+        images=images_argument,
         networks=arguments_of(scoring_networks),
     message:
         "Score {wildcards.student} on {wildcards.problem}, seed {wildcards.seed}"
     shell:
-        "python -m ttfm evaluate --config {input.config} --student {input.student}"
+        "python -m ttfm evaluate --config {input.config} {params.images} --student {input.student}"
         " --student-record {input.student_record} --snapshots {input.snapshots} --teacher {input.teacher} --data {input.data}"
         " --solution {input.solution} {params.networks} --metrics {output.metrics} --samples {output.samples}"
         " --snapshot-metrics {output.snapshots} --maps {output.maps} --record {output.record} 2> {log}"
@@ -36,6 +38,7 @@ rule evaluate:
 
 rule baselines:
     input:
+        unpack(image_set),
         unpack(scoring_networks),
         config=f"{ROOT}/plan/{{problem}}/baselines.json",
         teacher=rules.teacher.output.weights,
@@ -55,10 +58,11 @@ rule baselines:
     resources:
         gpu=1,
     params:
+        images=images_argument,
         networks=arguments_of(scoring_networks),
     message:
         "Score the references of {wildcards.problem}"
     shell:
-        "python -m ttfm baselines --config {input.config} --teacher {input.teacher} --data {input.data}"
+        "python -m ttfm baselines --config {input.config} {params.images} --teacher {input.teacher} --data {input.data}"
         " --solution {input.solution} --solution-record {input.solution_record} {params.networks}"
         " --metrics {output.metrics} --samples {output.samples} --record {output.record} 2> {log}"

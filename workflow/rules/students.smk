@@ -1,5 +1,6 @@
 rule student:
     input:
+        unpack(image_set),
         unpack(student_start),
         config=f"{ROOT}/plan/{{problem}}/{{student}}/{{seed}}/student.json",
         teacher=rules.teacher.output.weights,
@@ -23,11 +24,12 @@ rule student:
     resources:
         gpu=1,
     params:
+        images=images_argument,
         start=arguments_of(student_start),
     message:
         "Train {wildcards.student} on {wildcards.problem}, seed {wildcards.seed}"
     shell:
-        "python -m ttfm student --config {input.config} --teacher {input.teacher}"
+        "python -m ttfm student --config {input.config} {params.images} --teacher {input.teacher}"
         " --teacher-record {input.teacher_record} --solution {input.solution}"
         " --solution-record {input.solution_record} {params.start} --weights {output.weights} --curve {output.curve}"
         " --snapshots {output.snapshots} --record {output.record} 2> {log}"

@@ -1,5 +1,6 @@
 rule teacher:
     input:
+        unpack(image_set),
         config=f"{ROOT}/plan/{{problem}}/teacher.json",
         loss=loss_files,
         code=TRAINING + modules("steps/teacher.py"),
@@ -16,15 +17,18 @@ rule teacher:
     threads: 1
     resources:
         gpu=1,
+    params:
+        images=images_argument,
     message:
         "Train the teacher of {wildcards.problem}"
     shell:
-        "python -m ttfm teacher --config {input.config} --weights {output.weights} --curve {output.curve}"
+        "python -m ttfm teacher --config {input.config} {params.images} --weights {output.weights} --curve {output.curve}"
         " --record {output.record} 2> {log}"
 
 
 rule solution:
     input:
+        unpack(image_set),
         config=f"{ROOT}/plan/{{problem}}/solution.json",
         teacher=rules.teacher.output.weights,
         teacher_record=rules.teacher.output.record,
@@ -40,15 +44,18 @@ rule solution:
     threads: 1
     resources:
         gpu=1,
+    params:
+        images=images_argument,
     message:
         "Solve the fine ODE of {wildcards.problem}'s teacher"
     shell:
-        "python -m ttfm solution --config {input.config} --teacher {input.teacher}"
+        "python -m ttfm solution --config {input.config} {params.images} --teacher {input.teacher}"
         " --teacher-record {input.teacher_record} --out {output.arrays} --record {output.record} 2> {log}"
 
 
 rule trajectories:
     input:
+        unpack(image_set),
         config=f"{ROOT}/plan/{{problem}}/trajectories.json",
         teacher=rules.teacher.output.weights,
         teacher_record=rules.teacher.output.record,
@@ -64,15 +71,18 @@ rule trajectories:
     threads: 1
     resources:
         gpu=1,
+    params:
+        images=images_argument,
     message:
         "Store trajectories of {wildcards.problem}'s teacher"
     shell:
-        "python -m ttfm trajectories --config {input.config} --teacher {input.teacher}"
+        "python -m ttfm trajectories --config {input.config} {params.images} --teacher {input.teacher}"
         " --teacher-record {input.teacher_record} --out {output.arrays} --record {output.record} 2> {log}"
 
 
 rule timing:
     input:
+        unpack(image_set),
         unpack(timing_trajectories),
         config=f"{ROOT}/plan/{{problem}}/timing.json",
         teacher=rules.teacher.output.weights,
@@ -89,9 +99,10 @@ rule timing:
     resources:
         gpu=1,
     params:
+        images=images_argument,
         trajectories=arguments_of(timing_trajectories),
     message:
         "Time a training step of every loss on {wildcards.problem}"
     shell:
-        "python -m ttfm timing --config {input.config} --teacher {input.teacher} {params.trajectories}"
+        "python -m ttfm timing --config {input.config} {params.images} --teacher {input.teacher} {params.trajectories}"
         " --out {output.times} --record {output.record} 2> {log}"

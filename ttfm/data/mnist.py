@@ -1,0 +1,109 @@
+"""MNIST (LeCun et al., 1998) and Fashion-MNIST (Xiao et al., arXiv 1708.07747): 60,000 + 10,000 grey 28 x 28 images."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from ttfm.data.arrays import Split
+from ttfm.data.finding import DamagedData, Found, Limit, download, first, require_md5
+
+SIDE = 28
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+
+
+@dataclass(frozen=True)
+class MNIST:
+    """MNIST: handwritten digits.
+
+    Attributes:
+        flips: mirror training images at random; off, since a mirrored digit is another sign or none.
+        limit: use only the first so many training images.
+    """
+
+    flips: bool = False
+    limit: Limit = None
+
+    kind = "images"
+    shape = (1, SIDE, SIDE)
+    maximum = 255
+    classes = 10
+    available = 10_000
+    closed_form = False
+    source = "MNIST (LeCun et al., 1998)"
+    folder: ClassVar[str] = "MNIST"
+    digests: ClassVar[tuple[str, ...]] = (
+        *("6bbc9ace898e44ae57da46a324031adb", "a25bea736e30d166cdddb491f175f624"),
+        *("2646ac647ad5339dbf082846283269ea", "27ae3e4e09519cfbb04c329615203637"),
+    )
+    """md5 of the unpacked files: training images and labels, test images and labels."""
+
+    def read(self, assets: str | None, scratch: Path) -> Found:
+        """Images ``(N, 1, 28, 28)`` and labels, in the published order.
+
+        Looks for torchvision's layout, ``<folder>/raw`` with the files as they are or packed by gzip.
+
+        Args:
+            assets: folder of data; see :func:`ttfm.data.finding.places`.
+            scratch: unused; the set fits into memory.
+
+        Raises:
+            DataUnavailable: if it is neither here nor to be downloaded.
+            DamagedData: naming the file, if it is missing, cut off or not the published one.
+        """
+        wanted = f"torchvision's folder {self.folder}"
+        found = first((f"{self.folder}/raw",), assets)
+        raw = found or download(self.folder, self.folder, wanted, assets, self._fetch) / "raw"
+        expected = iter(self.digests)
+        splits = {}
+        for split, (images, labels) in FILES.items():
+            splits[split] = Split(
+                _idx(raw / images, next(expected)).reshape(-1, 1, SIDE, SIDE),
+                _idx(raw / labels, next(expected)).astype(np.int64),
+            )
+        splits["train"] = splits["train"].first(self.limit)
+        return Found(splits, self.classes, {"folder": f"{self.folder}/raw"})
+
+    def _fetch(self, folder: Path) -> None:
+        from torchvision import datasets
+
+        getattr(datasets, self.folder)(str(folder), download=True)
+
+
+@dataclass(frozen=True)
+class FashionMNIST(MNIST):
+    """Fashion-MNIST: articles of clothing.
+
+    Attributes:
+        flips: mirror training images at random; off, since all shoes of the set point the same way.
+        limit: use only the first so many training images.
+    """
+
+    source = "Fashion-MNIST (Xiao et al., arXiv 1708.07747)"
+    folder: ClassVar[str] = "FashionMNIST"
+    digests: ClassVar[tuple[str, ...]] = (
+        *("f4a8712d7a061bf5bd6d2ca38dc4d50a", "9018921c3c673c538a1fc5bad174d6f9"),
+        *("8181f5470baa50b63fa0f6fddb340f0a", "15d484375f8d13e6eb1aabb0c3f46965"),
+    )
+
+
+def _idx(path: Path, md5: str) -> np.ndarray:
+    """The bytes of an idx file, plain or packed: two zeros, type 8 (byte), rank, big-endian sizes, then the data."""
+    packed = path.with_name(f"{path.name}.gz")
+    try:
+        content = path.read_bytes() if path.is_file() else gzip.decompress(packed.read_bytes())
+    except FileNotFoundError:
+        raise DamagedData(f"{packed}: missing; add the file or remove the folder {path.parent}") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise DamagedData(f"{packed}: damaged gzip file ({error}); delete the file or replace it") from None
+    require_md5(path if path.is_file() else packed, content, md5)
+    rank = content[3]
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(np.frombuffer(content, ">i4", rank, 4))
