@@ -149,6 +149,7 @@ class _Problem:
     def configs(self) -> dict[str, Config]:
         """Every run's configuration, by its path below the problem's plan folder."""
         evaluation, network = self.about["evaluation"], {"network": self.network}
+        training = fill(self.registry["training"], self.about["training"])
         teacher_loss = self._teacher_loss()
         modules = self.registry["losses"][teacher_loss["name"]]["modules"]
         found: dict[str, Config] = {
@@ -160,8 +161,10 @@ class _Problem:
             "baselines.json": network | self._scored(),
             "timing.json": network
             | {"students": {label: _part(s, "loss", "loss_modules") for label, s in self.students.items()}}
-            | _part(fill(self.registry["training"], self.about["training"]), "batch", "lr"),
+            | _part(training, "batch", "lr"),
         }
+        if training["precision"] != "float32":
+            found["timing.json"]["training"] = _part(training, "precision")
         if self.kind == "images":
             found["classifier.json"] = {"seed": CLASSIFIER_SEED}
         if any(student["offline"] for student in self.students.values()):

@@ -1,16 +1,19 @@
 """The loop: moving averages kept apart, the same data for every loss, and a stop at the first non-finite number."""
 
 import copy
+import math
 from dataclasses import dataclass
 
 import pytest
 import torch
 
 from ttfm.data.densities import Ring
+from ttfm.data.digits import Digits
 from ttfm.losses import load_modules
 from ttfm.losses.itvm import ITVM
 from ttfm.losses.lfmd import LFMD
 from ttfm.networks.mlp import MLP
+from ttfm.networks.unet import UNet
 from ttfm.training.ema import EMA
 from ttfm.training.trainer import NonFiniteError, Trainer, TrainingOptions
 
@@ -34,6 +37,77 @@ def finish(run):
 
 def parameters(module):
     return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+@pytest.mark.parametrize("name", ["itvm", "meanflow"])
+def test_plain_options_are_a_plain_loop_to_the_bit(name):
+    """Adam with a cosine, the loss, the average: nothing that options may add changes a number where it is off."""
+    run = trainer(LOSSES[name](), iterations=8)
+    rows = [progress.row for progress in run.run() if progress.row]
+    plain = trainer(LOSSES[name](), iterations=8)
+    net, loss, optimizer = plain.network, plain.loss, torch.optim.Adam(plain.network.parameters(), fused=True)
+    average, losses = EMA(net, 0.999), []
+    for step in range(8):
+        optimizer.param_groups[0]["lr"] = 1e-3 * (1 + math.cos(math.pi * step / 8)) / 2
+        batch = plain.batch(step, torch.device("cpu"))
+        terms = loss.terms(batch, plain.student, plain.target, plain.teacher if loss.needs_teacher else None)
+        total = loss.total(terms)
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        average.update()
+        if plain._target_ema:
+            plain._target_ema.update()
+        losses.append(total.item())
+    assert torch.equal(parameters(run.network), parameters(net))
+    assert torch.equal(parameters(run.evaluation.network), parameters(average.network))
+    assert [row["loss"] for row in rows] == [(a + b) / 2 for a, b in zip(losses[::2], losses[1::2], strict=True)]
+
+
+def test_gradients_are_clipped_and_weights_decay():
+    start = parameters(network())
+    free, clipped, decayed = (
+        trainer(ITVM(), iterations=1, schedule="constant", **options)
+        for options in ({}, {"clip": 1e-9}, {"weight_decay": 0.5})
+    )
+    for run in (free, clipped, decayed):
+        finish(run)
+    # Gradients below Adam's epsilon move nothing; decay takes its share of every weight besides.
+    assert (parameters(clipped.network) - start).abs().max() < 0.2 * (parameters(free.network) - start).abs().max()
+    assert torch.allclose(parameters(decayed.network), parameters(free.network) - 1e-3 * 0.5 * start, atol=1e-7)
+
+
+def test_of_several_averages_the_first_is_evaluated():
+    run = trainer(ITVM(), iterations=40, ema=[0.5, 0.99])
+    one = trainer(ITVM(), iterations=40, ema=0.5)
+    finish(run), finish(one)
+    assert list(run.averages) == [0.5, 0.99]
+    assert torch.equal(parameters(run.evaluation.network), parameters(one.evaluation.network))
+    assert not torch.equal(parameters(run.averages[0.99].network), parameters(one.evaluation.network))
+
+
+def test_memory_format_changes_no_result_beyond_rounding():
+    def trained(**options):
+        torch.manual_seed(0)
+        net = UNet((1, 8, 8), channels=8, embedding=16)
+        settings = TrainingOptions(iterations=3, batch=4, log_every=1, **options)
+        rows = [progress.row["loss"] for progress in Trainer(net, LOSSES["fm"](), Digits(), None, settings, 0).run()]
+        return net.down[1].weight, rows
+
+    (last, rows), (plain, expected) = trained(channels_last=True), trained()
+    assert last.is_contiguous(memory_format=torch.channels_last) and not last.is_contiguous()
+    assert plain.is_contiguous()
+    assert rows == pytest.approx(expected, rel=1e-5)
+
+
+def test_low_precision_trains_full_precision_weights():
+    rows = {}
+    for precision in ("float32", "bfloat16"):
+        run = trainer(ITVM(), iterations=20, precision=precision)
+        rows[precision] = [progress.row["loss"] for progress in run.run() if progress.row]
+        assert all(p.dtype == torch.float32 for p in run.evaluation.network.parameters())
+    assert rows["bfloat16"] == pytest.approx(rows["float32"], rel=0.05)
+    assert rows["bfloat16"] != rows["float32"]
 
 
 def test_ema_is_the_recursion_it_says():

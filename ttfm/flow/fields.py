@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ttfm.flow.interpolant import expand
+from ttfm.flow.precision import Precision, evaluate
 
 
 class GaussianMixtureField:
@@ -80,16 +81,18 @@ class LearnedField:
         network: module called as ``network(s, t, x)``.
         latest: the latest time at which the network is asked. The velocity of the linear path is stiff at t = 1
             (it grows like 1 / (1 - t)), so a learned field is queried at ``min(t, latest)``.
+        precision: that of the network's evaluations.
     """
 
-    def __init__(self, network: nn.Module, latest: float = 1 - 1e-3):
+    def __init__(self, network: nn.Module, latest: float = 1 - 1e-3, precision: Precision = "float32"):
         self.network = network
         self.latest = latest
+        self.precision: Precision = precision
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         """Velocities ``(B, *shape)`` at times ``t`` ``(B,)`` and states ``x`` ``(B, *shape)``."""
         t = t.clamp(max=self.latest)
-        return self.network(t, t, x)
+        return evaluate(self.network, t, t, x, self.precision)
 
 
 def ring_means(modes: int, radius: float) -> Tensor:

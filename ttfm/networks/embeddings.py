@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,13 @@ class TimeEmbedding(nn.Module):
 
     def forward(self, s: Tensor, t: Tensor) -> Tensor:
         """Embed times s <= t of shape ``(B,)`` into shape ``(B, width)``."""
+        # Eight bits do not tell times apart that lie closer than 1/256.
+        with (
+            torch.autocast(s.device.type, enabled=False) if torch.is_autocast_enabled(s.device.type) else nullcontext()
+        ):
+            return self._embed(s, t)
+
+    def _embed(self, s: Tensor, t: Tensor) -> Tensor:
         s, d = s[:, None], (t - s)[:, None]
         frequencies = self.omega[:, None]
         angle, turn = linear(s, frequencies), linear(d, frequencies)

@@ -150,13 +150,17 @@ def build_loss(config: dict[str, Any]) -> Loss:
 
 
 def teacher_field(config: dict[str, Any], network: nn.Module) -> Field:
-    """The teacher's velocity: closed form where the data set has one, else the network's diagonal."""
+    """The teacher's velocity: closed form where the data set has one, else the network's diagonal.
+
+    A training asks it in the precision of its own networks; whatever measures, in full precision.
+    """
     from ttfm.flow.fields import LearnedField
     from ttfm.registry import build_data
 
     if config["closed_form"]:
         return build_data(config["data"]).field()
-    return LearnedField(network.eval().requires_grad_(False))
+    precision = config.get("training", {}).get("precision", "float32")
+    return LearnedField(network.eval().requires_grad_(False), precision=precision)
 
 
 def source_noise(config: dict[str, Any], seed: int, count: int, stream: str, first: int = 0) -> torch.Tensor:

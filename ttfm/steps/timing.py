@@ -110,7 +110,9 @@ def _trainer(config: dict[str, Any], student: dict[str, Any], arguments: argpars
     loss = build_loss(student)
     trajectories = load_trajectories(arguments.trajectories, loss, device)
     schedules = trajectories.schedules if trajectories else None
-    options = TrainingOptions((WARM + ROUNDS) * STEPS + 1, config["batch"], config["lr"], probe_every=0)
+    options = TrainingOptions(
+        (WARM + ROUNDS) * STEPS + 1, config["batch"], config["lr"], probe_every=0, **config.get("training", {})
+    )
     data = build_data(config["data"])
     return Trainer(
         loss.wrap(load_network(arguments.teacher, config, device), tuple(config["shape"]), schedules).to(device),
