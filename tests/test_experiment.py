@@ -73,6 +73,14 @@ BAD = [
     ("name", "../elsewhere", "name: '../elsewhere' is not allowed; lower-case letters"),
     ("name", "a; rm -rf b", "name: 'a; rm -rf b' is not allowed; lower-case letters"),
     ("extra", 1, "unknown key ('extra' was unexpected); known keys: name, title"),
+    (
+        "problems/ring/training/ema",
+        [0.9, 1.5],
+        "ema: [0.9, 1.5] is not allowed; it must be of type number at least 0 less than 1 or a list, each entry",
+    ),
+    ("problems/ring/network/preset", "S", "problems.ring.network.preset: 'mlp' has no presets; leave it out"),
+    ("problems/digits/network", {"name": "dit", "preset": "XL"}, "network.preset: 'XL' is unknown; one of 'B', 'L'"),
+    ("problems/digits/network", {"name": "dit", "preset": "S", "hads": 2}, "unknown key ('hads' was unexpected)"),
     ("students/teacher", {"loss": "cd"}, "students.teacher: this name is taken"),
 ]
 
@@ -132,6 +140,19 @@ def test_a_problem_can_override_a_students_options(tiny):
     assert (ring["loss"]["options"]["mu"], ring["loss"]["options"]["eps"]) == (0.7, 0.25)
     assert ring["training"]["iterations"] == 33
     assert digits["loss"]["options"]["mu"] == 0.5
+
+
+def test_a_preset_is_resolved_into_full_options_and_those_beside_it_win(tiny):
+    put(tiny, "problems/digits/network", {"name": "dit", "preset": "S", "patch": 4, "heads": 12})
+    network = resolved(tiny).configs["digits/teacher.json"]["network"]
+    assert "preset" not in network
+    assert {"width": 384, "depth": 12, "heads": 12, "patch": 4, "ratio": 4}.items() <= network.items()
+
+
+def test_low_precision_is_timed_as_it_is_trained(tiny):
+    plain = resolved(copy.deepcopy(tiny)).configs["digits/timing.json"]
+    put(tiny, "problems/digits/training/precision", "bfloat16")
+    assert resolved(tiny).configs["digits/timing.json"] == plain | {"training": {"precision": "bfloat16"}}
 
 
 def test_what_only_the_page_shows_reaches_no_run(tiny):

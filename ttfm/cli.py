@@ -11,6 +11,7 @@ from ttfm.provenance import source
 
 STEPS = {
     "describe": "write what experiments can name (losses, networks, data, options) as JSON",
+    "networks": "print the networks that have a name, with their parameters and the cost of an evaluation",
     "check": "build every network and loss of a plan once, to find impossible combinations of options",
     "plan": "check an experiment and write the resolved configuration of every run",
     "data": "write a problem's reference and floor sets",
@@ -31,7 +32,7 @@ STEPS = {
 }
 
 
-UNRECORDED = ("describe", "check", "plan", "publish")
+UNRECORDED = ("describe", "networks", "check", "plan", "publish")
 """Steps that leave no record of what made their output."""
 
 

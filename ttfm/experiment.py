@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator, validators
 
 from ttfm.evaluation.catalogue import METRICS, asked_metrics
 from ttfm.evaluation.catalogue import names as metric_names
+from ttfm.networks.presets import PRESETS
 
 Config = dict[str, Any]
 
@@ -32,20 +33,32 @@ Validator = validators.extend(
 )
 
 
+BOUNDS = {
+    "minimum": "at least",
+    "maximum": "at most",
+    "exclusiveMinimum": "greater than",
+    "exclusiveMaximum": "less than",
+}
+
+
+def _form(schema: Config) -> str:
+    """One of several forms that a value may have, in words."""
+    if schema.get("type") == "array":
+        return f"a list, each entry {_form(schema['items'])}"
+    bounds = [f"{words} {schema[rule]}" for rule, words in BOUNDS.items() if rule in schema]
+    return " ".join([f"of type {schema['type']}" if "type" in schema else repr(schema.get("enum")), *bounds])
+
+
 def _message(error: Any) -> str:
     value, rule = error.instance, error.validator
     if rule == "additionalProperties":
         return str(error.message).replace("Additional properties are not allowed", "unknown key")
-    bounds = {
-        "minimum": "at least",
-        "maximum": "at most",
-        "exclusiveMinimum": "greater than",
-        "exclusiveMaximum": "less than",
-    }
     if rule == "not":
         return f"{value!r} is taken; choose another"
-    if rule in bounds:
-        return f"{value!r} is not allowed; it must be {bounds[rule]} {error.validator_value}"
+    if rule in BOUNDS:
+        return f"{value!r} is not allowed; it must be {BOUNDS[rule]} {error.validator_value}"
+    if rule == "anyOf":
+        return f"{value!r} is not allowed; it must be {' or '.join(map(_form, error.validator_value))}"
     if rule == "enum":
         return f"{value!r} is not allowed; one of {', '.join(map(repr, error.validator_value))}"
     if rule == "type":
@@ -97,7 +110,9 @@ def _defaults(schema: Config, value: Any, root: Config) -> Any:
 
 
 def _check_name(name: Any, known: Config, where: str) -> list[str]:
-    return [] if name in known else [f"{where}: {name!r} is unknown; one of {', '.join(map(repr, sorted(known)))}"]
+    if isinstance(name, str) and name in known:
+        return []
+    return [f"{where}: {name!r} is unknown; one of {', '.join(map(repr, sorted(known)))}"]
 
 
 def _options_of(entry: Config) -> Config:
@@ -148,8 +163,7 @@ def validate(config: Config, registry: Config, schema: Config) -> Config:
         unknown = _check_name(network["name"], registry["networks"], f"{where}.network.name")
         fits = "" if unknown else registry["networks"][network["name"]]["kind"]
         if fits:
-            options = registry["networks"][network["name"]]["options"]
-            faults += _faults(options, _options_of(network), f"{where}.network")
+            faults += _check_network(network, registry["networks"][network["name"]]["options"], f"{where}.network")
         faults += unknown
         unknown = _check_name(data["name"], registry["data"], f"{where}.data.name")
         faults += unknown or _faults(registry["data"][data["name"]]["options"], _options_of(data), f"{where}.data")
@@ -162,6 +176,17 @@ def validate(config: Config, registry: Config, schema: Config) -> Config:
     if faults:
         raise ExperimentError("\n".join(faults))
     return config
+
+
+def _check_network(network: Config, schema: Config, where: str) -> list[str]:
+    """A preset is a name of the network's own; the options beside it are those of the network."""
+    options, presets = _options_of(network), PRESETS.get(network["name"], {})
+    if "preset" not in options:
+        return _faults(schema, options, where)
+    if not presets:
+        return [f"{where}.preset: {network['name']!r} has no presets; leave it out and give its options"]
+    rest = {key: value for key, value in options.items() if key != "preset"}
+    return _check_name(options["preset"], presets, f"{where}.preset") + _faults(schema, rest, where)
 
 
 def _check_start(students: Config, losses: Config, label: str) -> list[str]:

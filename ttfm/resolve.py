@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ttfm.evaluation.catalogue import Kind, asked_metrics
 from ttfm.evaluation.catalogue import names as metric_names
 from ttfm.experiment import Config, ExperimentError, cannot_be_run, validate
+from ttfm.networks.presets import with_preset
 from ttfm.options import fill
 
 CLASSIFIER_SEED = 0
@@ -86,7 +87,8 @@ class _Problem:
         self.kind: Kind = self.entry["kind"]
         self.seeds: list[int] = self.about.get("seeds", config["seeds"])
         schema = registry["networks"][self.about["network"]["name"]]["options"]
-        self.network = {"name": self.about["network"]["name"]} | fill(schema, self.about["network"])
+        network = self.about["network"]
+        self.network = {"name": network["name"]} | fill(schema, with_preset(network["name"], network))
         training = self.about["training"] | self.about["teacher"] | {"snapshots": []}
         self.teacher = fill(registry["training"], training)
         self.common = {

@@ -47,8 +47,9 @@ def run_training(
 
     from tqdm import tqdm
 
+    from ttfm.networks.cost import parameter_count
     from ttfm.steps.tensorboard import event_files
-    from ttfm.training.trainer import NonFiniteError, parameter_count
+    from ttfm.training.trainer import NonFiniteError
 
     options = trainer.options
     label = "/".join(str(config[key]) for key in ("problem", "student", "seed") if key in config)

@@ -19,7 +19,7 @@ from ttfm.training.ema import EMA, PowerEMA
 from ttfm.training.meter import Meter, NonFiniteError
 from ttfm.training.options import TrainingOptions
 
-__all__ = ["Data", "NonFiniteError", "Progress", "Trainer", "TrainingOptions", "Trajectories", "parameter_count"]
+__all__ = ["Data", "NonFiniteError", "Progress", "Trainer", "TrainingOptions", "Trajectories"]
 
 
 class Data(Protocol):
@@ -209,8 +209,3 @@ class Trainer:
         jvp = sum(model.calls["jvp"] for model in models) / batch
         backward = sum(model.calls["differentiated"] for model in models) / batch
         return {"forward": forward, "backward": backward, "jvp": jvp, "teacher": self._teacher_calls / batch}
-
-
-def parameter_count(network: nn.Module) -> int:
-    """Number of trainable scalars."""
-    return sum(p.numel() for p in network.parameters() if p.requires_grad)
