@@ -1,6 +1,7 @@
 """What an experiment may say, what it may not, and what a plan makes of it."""
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,33 @@ def test_a_preset_is_resolved_into_full_options_and_those_beside_it_win(tiny):
     network = resolved(tiny).configs["digits/teacher.json"]["network"]
     assert "preset" not in network
     assert {"width": 384, "depth": 12, "heads": 12, "patch": 4, "ratio": 4}.items() <= network.items()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"network": {"name": "unet"}}, "guidance: the teacher needs labels; set network.classes"),
+        ({"teacher": {}}, "guidance: the teacher must learn without labels too; set teacher.label_dropout"),
+        ({"guidance": {"scale": 2, "interval": [0.5, 0.5]}}, "guidance.interval: [0.5, 0.5] is not allowed"),
+        ({"guidance": {"scale": 2, "schedule": "linear"}}, "'linear' is not allowed; one of 'constant', 'raag'"),
+    ],
+)
+def test_guidance_needs_a_teacher_that_knows_both(tiny, change, message):
+    problem = tiny["problems"]["digits"]
+    problem |= {"network": {"name": "unet", "classes": 10}, "teacher": {"label_dropout": 0.1}, "guidance": {"scale": 2}}
+    problem |= change
+    with pytest.raises(ExperimentError, match=re.escape(message)):
+        resolved(tiny)
+
+
+def test_guidance_reaches_whoever_asks_the_teacher_and_not_its_training(tiny):
+    problem = tiny["problems"]["digits"]
+    problem |= {"network": {"name": "unet", "classes": 10}, "teacher": {"label_dropout": 0.1}, "guidance": {"scale": 2}}
+    configs = {path: c for path, c in resolved(tiny).configs.items() if path.startswith("digits/")}
+    without = {path.split("/")[-1] for path, config in configs.items() if "guidance" not in config}
+    assert without == {"data.json", "teacher.json", "classifier.json"}
+    expected = {"scale": 2, "interval": [0.0, 1.0], "schedule": "constant", "alpha": 12.0}
+    assert configs["digits/solution.json"]["guidance"] == expected
 
 
 def test_low_precision_is_timed_as_it_is_trained(tiny):

@@ -173,6 +173,10 @@ def validate(config: Config, registry: Config, schema: Config) -> Config:
             faults += _check_evaluation(problem["evaluation"], registry["data"][data["name"]], f"{where}.evaluation")
             faults += _check_source(problem, registry, f"{where}.source")
             faults += _check_teacher_loss(problem, registry, f"{where}.teacher_loss")
+            faults += _check_guidance(problem, f"{where}.guidance")
+            asked, there = network.get("classes", 0), registry["data"][data["name"]].get("classes")
+            if asked and there is not None and asked != there:
+                faults.append(f"{where}.network.classes: {asked} is not allowed; {data['name']!r} has {there} classes")
     if faults:
         raise ExperimentError("\n".join(faults))
     return config
@@ -232,6 +236,19 @@ def _check_teacher_loss(problem: Config, registry: Config, where: str) -> list[s
         )
     if registry["data"][problem["data"]["name"]]["closed_form"] and asked != {"name": "fm"}:
         faults.append(f"{where}: the velocity of {problem['data']['name']!r} is known in closed form; leave this out")
+    return faults
+
+
+def _check_guidance(problem: Config, where: str) -> list[str]:
+    """Guidance is between what a network knows with and without labels."""
+    if "guidance" not in problem:
+        return []
+    start, end = problem["guidance"]["interval"]
+    faults = [] if start < end else [f"{where}.interval: [{start}, {end}] is not allowed; the first time comes first"]
+    if not problem["network"].get("classes"):
+        faults.append(f"{where}: the teacher needs labels; set network.classes to the number of the data's classes")
+    elif not (problem["training"] | problem["teacher"]).get("label_dropout"):
+        faults.append(f"{where}: the teacher must learn without labels too; set teacher.label_dropout, to 0.1 say")
     return faults
 
 

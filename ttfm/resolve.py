@@ -181,6 +181,10 @@ class _Problem:
                     scored["headline"] = evaluation["headline"]
                 found[f"{label}/{seed}/student.json"] = run | training
                 found[f"{label}/{seed}/evaluate.json"] = run | scored
+        if guidance := self.about.get("guidance"):
+            # It changes what is asked of the teacher, not how the teacher is trained.
+            for path in found.keys() - {"data.json", "teacher.json", "classifier.json"}:
+                found[path]["guidance"] = guidance
         return {path: self.common | content for path, content in found.items()}
 
     def _scored(self) -> Config:

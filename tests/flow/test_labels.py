@@ -28,3 +28,12 @@ def test_another_number_of_samples_is_an_error_and_the_binding_ends_with_its_con
     with fault, bound(torch.zeros(3, dtype=torch.long)):
         current(2)
     assert current(2) is None
+
+
+def test_samples_asked_about_several_times_over_repeat_their_labels():
+    with bound(torch.tensor([5, 6]), repeated=True):
+        assert current(6).tolist() == [5, 6, 5, 6, 5, 6]
+        with pytest.raises(LabelsError):
+            current(3)
+        with bound(torch.tensor([1])), pytest.raises(LabelsError):
+            current(2)

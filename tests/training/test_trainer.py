@@ -9,13 +9,14 @@ import torch
 
 from ttfm.data.densities import Ring
 from ttfm.data.digits import Digits
+from ttfm.flow.labels import bound
 from ttfm.losses import load_modules
 from ttfm.losses.itvm import ITVM
 from ttfm.losses.lfmd import LFMD
 from ttfm.networks.mlp import MLP
 from ttfm.networks.unet import UNet
 from ttfm.training.ema import EMA
-from ttfm.training.trainer import NonFiniteError, Trainer, TrainingOptions
+from ttfm.training.trainer import NonFiniteError, Trainer, TrainingOptions, Trajectories
 
 LOSSES = load_modules()
 
@@ -290,3 +291,61 @@ def test_students_learn_the_ring():
         run = Trainer(student, LOSSES[name](), ring, ring.field(), TrainingOptions(iterations=300, lr=5e-3, ema=0.9), 0)
         finish(run)
         assert error(run.evaluation.network) < 0.5 * start, name
+
+
+class Classified:
+    """Points of class 0 at -1 and of class 1 at 1."""
+
+    classes = 2
+
+    def draw(self, count, generator):
+        labels = torch.randint(2, (count,), generator=generator)
+        return (2.0 * labels - 1)[:, None, None, None].expand(count, 1, 4, 4).clone(), labels
+
+
+def labelled_network(classes=2):
+    torch.manual_seed(0)
+    return UNet((1, 4, 4), channels=8, multipliers=[1], embedding=16, classes=classes)
+
+
+def test_labels_are_those_of_their_samples_and_dropped_as_often_as_asked():
+    options = {"batch": 2000, "label_dropout": 0.25}
+    run = Trainer(labelled_network(), LOSSES["fm"](), Classified(), None, TrainingOptions(**options), 0)
+    batch, again = run.batch(3, torch.device("cpu")), run.batch(3, torch.device("cpu"))
+    assert torch.equal(batch.labels, again.labels)
+    kept = batch.labels < 2
+    assert torch.equal(batch.labels[kept], (batch.x1[kept, 0, 0, 0] > 0).long())
+    assert kept.float().mean().item() == pytest.approx(0.75, abs=0.03)
+    plain = Trainer(labelled_network(), LOSSES["fm"](), Classified(), None, TrainingOptions(batch=2000), 0)
+    # Dropping labels draws from a stream of its own: the data stay the same.
+    assert torch.equal(plain.batch(3, torch.device("cpu")).x1, batch.x1)
+    assert plain.batch(3, torch.device("cpu")).labels.max() == 1
+
+
+def test_a_network_learns_what_its_labels_tell():
+    settings = TrainingOptions(iterations=200, batch=128, lr=5e-3, ema=0.9, label_dropout=0.5)
+    run = Trainer(labelled_network(), LOSSES["fm"](), Classified(), None, settings, 0)
+    finish(run)
+    x0, start = torch.randn(64, 1, 4, 4, generator=torch.Generator().manual_seed(5)), torch.zeros(64)
+    for label, value in ((0, -1.0), (1, 1.0), (2, 0.0)):
+        with bound(torch.full((64,), label)), torch.no_grad():
+            # At t = 0 the velocity is the mean of the data of that class less the noise; the null class has both.
+            velocity = run.evaluation.network(start, start, x0)
+        assert (velocity + x0).mean().item() == pytest.approx(value, abs=0.25)
+
+
+def test_trajectories_carry_their_classes():
+    path = torch.randn(3, 10, 1, 4, 4)
+    stored = Trajectories(torch.linspace(0, 1, 3), path, {}, torch.arange(10) % 2)
+    run = Trainer(
+        labelled_network(), LOSSES["reflow"](), Classified(), None, TrainingOptions(batch=16), 0, trajectories=stored
+    )
+    batch = run.batch(0, torch.device("cpu"))
+    which = [(path[0] == x).flatten(1).all(1).nonzero().item() for x in batch.x0]
+    assert batch.labels.tolist() == [index % 2 for index in which]
+
+
+def test_classes_that_the_data_do_not_have_are_refused():
+    for data, message in ((Digits(), "the data have no classes"), (Classified(), "the data have 2 classes")):
+        with pytest.raises(ValueError, match=rf"network.classes: 3 .* {message}"):
+            Trainer(labelled_network(3), LOSSES["fm"](), data, None, TrainingOptions(), 0)

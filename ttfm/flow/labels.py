@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 _bound: ContextVar[Tensor | None] = ContextVar("labels", default=None)
+_repeated: ContextVar[bool] = ContextVar("labels repeat", default=False)
 
 
 class LabelsError(RuntimeError):
@@ -24,18 +25,20 @@ class LabelsError(RuntimeError):
 
 
 @contextmanager
-def bound(labels: Tensor | None) -> Iterator[None]:
+def bound(labels: Tensor | None, repeated: bool = False) -> Iterator[None]:
     """Within it the samples have these labels.
 
     Args:
         labels: one class per sample, integers ``(B,)``; the number of classes stands for the null class. None: the null
             class for any number of samples.
+        repeated: whether networks may be asked about the B samples several times over in one call, at many times say.
     """
-    token = _bound.set(labels)
+    token, mode = _bound.set(labels), _repeated.set(repeated)
     try:
         yield
     finally:
         _bound.reset(token)
+        _repeated.reset(mode)
 
 
 @contextmanager
@@ -57,6 +60,8 @@ def current(count: int) -> Tensor | None:
         LabelsError: if labels are bound for another number of samples.
     """
     labels = _bound.get()
+    if labels is not None and _repeated.get() and count % len(labels) == 0:
+        return labels.repeat(count // len(labels))
     if labels is not None and len(labels) != count:
         raise LabelsError(
             f"labels are bound for {len(labels)} samples and a network is asked about {count}; a loss that asks about "

@@ -116,7 +116,9 @@ def semigroup_average(model: FlowMap, s: Tensor, t: Tensor, x: Tensor, fraction:
 
 
 def _part(batch: Batch, samples: slice) -> Batch:
-    return replace(batch, x0=batch.x0[samples], x1=batch.x1[samples], s=batch.s[samples], t=batch.t[samples])
+    labels = None if batch.labels is None else batch.labels[samples]
+    x0, x1, s, t = (value[samples] for value in (batch.x0, batch.x1, batch.s, batch.t))
+    return replace(batch, x0=x0, x1=x1, s=s, t=t, labels=labels)
 
 
 def _spread(value: Tensor, start: int, size: int) -> Tensor:

@@ -78,3 +78,8 @@ class LabelEmbedding(nn.Module):
         if found is None:
             return self.table.weight[-1].expand(count, -1)
         return self.table(found.to(self.table.weight.device))
+
+
+def classes_of(network: nn.Module) -> int:
+    """Number of classes that a network, or one wrapped by a loss, tells apart; 0: none."""
+    return next((module.classes for module in network.modules() if isinstance(module, LabelEmbedding)), 0)

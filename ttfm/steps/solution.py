@@ -11,6 +11,7 @@ from ttfm.provenance import now
 from ttfm.steps.common import (
     config_argument,
     kept_steps,
+    labelled,
     load_network,
     path_argument,
     pick_device,
@@ -71,7 +72,7 @@ def _solve(config: dict[str, Any], teacher: Path, device: str) -> tuple[dict[str
     solved = trajectory(field, state, evaluation["solver"], steps)
     states = progress(solved, steps + 1, f"{config['problem']}: fine ODE")
     paths = []
-    with torch.no_grad():
+    with torch.no_grad(), labelled(config, len(x0), device):
         for index, state in enumerate(states):
             if index in kept:
                 paths.append(state[:KEPT_PATHS].float().cpu().numpy())

@@ -108,7 +108,7 @@ def _trainer(config: dict[str, Any], student: dict[str, Any], arguments: argpars
 
     torch.manual_seed(0)
     loss = build_loss(student)
-    trajectories = load_trajectories(arguments.trajectories, loss, device)
+    trajectories = load_trajectories(arguments.trajectories, loss, device, config["network"].get("classes", 0))
     schedules = trajectories.schedules if trajectories else None
     options = TrainingOptions(
         (WARM + ROUNDS) * STEPS + 1, config["batch"], config["lr"], probe_every=0, **config.get("training", {})

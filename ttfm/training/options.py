@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from ttfm.flow.precision import Precision
-from ttfm.options import Count, Decay, NonNegative, Positive, Range
+from ttfm.options import Count, Decay, Fraction, NonNegative, Positive, Range
 
 WIDEST = 12**-0.5
 """Relative width of the plain mean over the whole training: no power-function average is wider."""
@@ -37,6 +37,8 @@ class TrainingOptions:
             stored beside it.
         ema_profile: what ``ema`` holds: "exponential" for decays, "power" for relative widths of power-function
             averages (arXiv 2312.02696), below 0.2886; 0.1 and 0.05 are the source's.
+        label_dropout: fraction of the samples whose label is replaced by the null class, so that the network learns the
+            unconditional flow too (classifier-free guidance, arXiv 2207.12598); only for networks with classes.
         log_every: steps between rows of the training curve.
         probe_every: steps between measurements of the map error; 0 for none.
         snapshots: steps after which the evaluation EMA is kept, to be scored beside the final one.
@@ -58,6 +60,7 @@ class TrainingOptions:
     channels_last: bool | None = None
     ema: Decay | list[Decay] = 0.999
     ema_profile: Literal["exponential", "power"] = "exponential"
+    label_dropout: Fraction = 0.0
     log_every: Count = 100
     probe_every: Annotated[int, Range(0)] = 500
     snapshots: list[Count] = field(default_factory=list)

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from ttfm.data.sources import Gaussian, Source
 from ttfm.flow.flow_map import FlowMap
+from ttfm.flow.labels import bound
 from ttfm.flow.solvers import Field
 from ttfm.losses.base import Batch, Loss
+from ttfm.networks.embeddings import classes_of
 from ttfm.seeds import generator
 from ttfm.training.ema import EMA, PowerEMA
 from ttfm.training.meter import Meter, NonFiniteError
@@ -23,7 +25,7 @@ __all__ = ["Data", "NonFiniteError", "Progress", "Trainer", "TrainingOptions", "
 
 
 class Data(Protocol):
-    """Whatever yields training data."""
+    """Whatever yields training data; with classes also ``draw``, which returns them and their labels ``(count,)``."""
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` data points of shape ``(count, *shape)``."""
@@ -37,11 +39,13 @@ class Trajectories:
         times: from 0 to 1, shape ``(M,)``.
         path: states at these times, shape ``(M, N, *shape)``.
         schedules: the best times of each number k of Euler steps along them, ``(k + 1,)``.
+        labels: class of each trajectory, ``(N,)``; None without classes.
     """
 
     times: Tensor
     path: Tensor
     schedules: dict[int, Tensor] = field(default_factory=dict)
+    labels: Tensor | None = None
 
 
 @dataclass
@@ -88,6 +92,10 @@ class Trainer:
             raise ValueError(f"loss {self.loss.name!r} needs a teacher's velocity field and none was given")
         if self.loss.offline and self.trajectories is None:
             raise ValueError(f"loss {self.loss.name!r} trains on the teacher's stored trajectories and none were given")
+        self._classes = classes_of(self.network)
+        found = getattr(self.data, "classes", self._classes if hasattr(self.data, "draw") else 0)
+        if self._classes and found != self._classes:
+            raise ValueError(f"network.classes: {self._classes} is not allowed; the data have {found or 'no'} classes")
         on_gpu = next(self.network.parameters()).is_cuda
         if on_gpu if self.options.channels_last is None else self.options.channels_last:
             self.network.to(memory_format=torch.channels_last)
@@ -107,7 +115,7 @@ class Trainer:
 
     def _ask_teacher(self, t: Tensor, x: Tensor) -> Tensor:
         assert self.teacher is not None
-        self._teacher_calls += len(x)
+        self._teacher_calls += len(x) * getattr(self.teacher, "evaluations", 1)
         return self.teacher(t, x)
 
     def batch(self, step: int, device: torch.device) -> Batch:
@@ -116,7 +124,7 @@ class Trainer:
         Times are ordered pairs, uniform on 0 <= s <= t <= 1.
         """
         source = generator(self.seed, self.stream, step, device)
-        x1 = self.data.sample(self.options.batch, source)
+        x1, labels = self._draw(source)
         if device.type == "cuda" and x1.device.type == "cpu":
             # Only from pinned memory does a copy not wait for the GPU.
             x1 = x1.pin_memory()
@@ -125,10 +133,32 @@ class Trainer:
         s, t = torch.rand(2, len(x1), generator=source, device=device).sort(dim=0).values
         progress = step / self.options.iterations
         if not (self.loss.offline and self.trajectories):
-            return Batch(x0, x1, s, t, source, progress)
+            return Batch(x0, x1, s, t, source, progress, labels=self._with_null(labels, step, device))
         stored = self.trajectories
-        path = stored.path[:, torch.randint(stored.path.shape[1], (len(x1),), generator=source, device=device)]
-        return Batch(path[0], path[-1], s, t, source, progress, stored.times, path, stored.schedules)
+        index = torch.randint(stored.path.shape[1], (len(x1),), generator=source, device=device)
+        path = stored.path[:, index]
+        labels = None if stored.labels is None else stored.labels[index]
+        labels = self._with_null(labels, step, device)
+        return Batch(path[0], path[-1], s, t, source, progress, stored.times, path, stored.schedules, labels)
+
+    def _draw(self, source: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """A batch of data and, for a network with classes, their labels."""
+        if not self._classes:
+            return self.data.sample(self.options.batch, source), None
+        return self.data.draw(self.options.batch, source)  # type: ignore[attr-defined]
+
+    def _with_null(self, labels: Tensor | None, step: int, device: torch.device) -> Tensor | None:
+        """The labels with the null class in place of those that are dropped; of a stream of their own."""
+        if not self._classes:
+            return None
+        if labels is None:
+            raise ValueError(f"network.classes: {self._classes} classes were asked for and the data have no labels")
+        labels = labels.to(device, non_blocking=True)
+        if not self.options.label_dropout:
+            return labels
+        source = generator(self.seed, f"{self.stream}-labels", step, device)
+        dropped = torch.rand(len(labels), generator=source, device=device) < self.options.label_dropout
+        return torch.where(dropped, self._classes, labels)
 
     def run(self) -> Iterator[Progress]:
         """Train, yielding after every step.
@@ -153,7 +183,9 @@ class Trainer:
                 group["lr"] = options.learning_rate(step)
             if self._target_ema and self.loss.stages and step and self._stage(step) > self._stage(step - 1):
                 self._target_ema.update()
-            terms = self.loss.terms(self.batch(step, device), self.student, self.target, teacher)
+            batch = self.batch(step, device)
+            with bound(batch.labels):
+                terms = self.loss.terms(batch, self.student, self.target, teacher)
             total = self.loss.total(terms)
             meter.add(step + 1, total, terms)
             if waits:
