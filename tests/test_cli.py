@@ -103,6 +103,20 @@ def test_a_student_can_be_made_by_hand_with_provenance_beside_it(planned):
     assert header.startswith("experiment,problem,student,loss,seed,steps,metric,value,N,split,extractor")
 
 
+def test_several_averages_are_stored_beside_the_first(planned):
+    config = planned / "plan" / "ring" / "teacher.json"
+    run = json.loads(config.read_text())
+    run["training"]["ema"] = [0.5, 0.9]
+    config.write_text(json.dumps(run))
+    folder = planned / "ring" / "teacher"
+    for line in steps(planned)[:2]:
+        main([*line.split(), *(["--averages", str(folder / "a.safetensors")] if line.startswith("teacher") else [])])
+    weights, averages = load_file(folder / "w.safetensors"), load_file(folder / "a.safetensors")
+    assert set(averages) == {f"{decay}/{name}" for decay in (0.5, 0.9) for name in weights}
+    assert all(torch.equal(averages[f"0.5/{name}"], value) for name, value in weights.items())
+    assert any(not torch.equal(averages[f"0.9/{name}"], value) for name, value in weights.items())
+
+
 @pytest.mark.parametrize(("probe_every", "reason"), [(0, "non-finite loss term"), (1, "not finite")])
 def test_a_diverged_student_is_a_result_with_its_reason(planned, probe_every, reason):
     config = planned / "plan" / "ring" / "itvm" / "0" / "student.json"

@@ -1,6 +1,7 @@
 """What an experiment may say, what it may not, and what a plan makes of it."""
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,14 @@ BAD = [
     ("name", "../elsewhere", "name: '../elsewhere' is not allowed; lower-case letters"),
     ("name", "a; rm -rf b", "name: 'a; rm -rf b' is not allowed; lower-case letters"),
     ("extra", 1, "unknown key ('extra' was unexpected); known keys: name, title"),
+    (
+        "problems/ring/training/ema",
+        [0.9, 1.5],
+        "ema: [0.9, 1.5] is not allowed; it must be of type number at least 0 less than 1 or a list, each entry",
+    ),
+    ("problems/ring/network/preset", "S", "problems.ring.network.preset: 'mlp' has no presets; leave it out"),
+    ("problems/digits/network", {"name": "dit", "preset": "XL"}, "network.preset: 'XL' is unknown; one of 'B', 'L'"),
+    ("problems/digits/network", {"name": "dit", "preset": "S", "hads": 2}, "unknown key ('hads' was unexpected)"),
     ("students/teacher", {"loss": "cd"}, "students.teacher: this name is taken"),
 ]
 
@@ -188,6 +197,46 @@ def test_a_problem_can_override_a_students_options(tiny):
     assert (ring["loss"]["options"]["mu"], ring["loss"]["options"]["eps"]) == (0.7, 0.25)
     assert ring["training"]["iterations"] == 33
     assert digits["loss"]["options"]["mu"] == 0.5
+
+
+def test_a_preset_is_resolved_into_full_options_and_those_beside_it_win(tiny):
+    put(tiny, "problems/digits/network", {"name": "dit", "preset": "S", "patch": 4, "heads": 12})
+    network = resolved(tiny).configs["digits/teacher.json"]["network"]
+    assert "preset" not in network
+    assert {"width": 384, "depth": 12, "heads": 12, "patch": 4, "ratio": 4}.items() <= network.items()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"network": {"name": "unet"}}, "guidance: the teacher needs labels; set network.classes"),
+        ({"teacher": {}}, "guidance: the teacher must learn without labels too; set teacher.label_dropout"),
+        ({"guidance": {"scale": 2, "interval": [0.5, 0.5]}}, "guidance.interval: [0.5, 0.5] is not allowed"),
+        ({"guidance": {"scale": 2, "schedule": "linear"}}, "'linear' is not allowed; one of 'constant', 'raag'"),
+    ],
+)
+def test_guidance_needs_a_teacher_that_knows_both(tiny, change, message):
+    problem = tiny["problems"]["digits"]
+    problem |= {"network": {"name": "unet", "classes": 10}, "teacher": {"label_dropout": 0.1}, "guidance": {"scale": 2}}
+    problem |= change
+    with pytest.raises(ExperimentError, match=re.escape(message)):
+        resolved(tiny)
+
+
+def test_guidance_reaches_whoever_asks_the_teacher_and_not_its_training(tiny):
+    problem = tiny["problems"]["digits"]
+    problem |= {"network": {"name": "unet", "classes": 10}, "teacher": {"label_dropout": 0.1}, "guidance": {"scale": 2}}
+    configs = {path: c for path, c in resolved(tiny).configs.items() if path.startswith("digits/")}
+    without = {path.split("/")[-1] for path, config in configs.items() if "guidance" not in config}
+    assert without == {"data.json", "teacher.json", "classifier.json"}
+    expected = {"scale": 2, "interval": [0.0, 1.0], "schedule": "constant", "alpha": 12.0}
+    assert configs["digits/solution.json"]["guidance"] == expected
+
+
+def test_low_precision_is_timed_as_it_is_trained(tiny):
+    plain = resolved(copy.deepcopy(tiny)).configs["digits/timing.json"]
+    put(tiny, "problems/digits/training/precision", "bfloat16")
+    assert resolved(tiny).configs["digits/timing.json"] == plain | {"training": {"precision": "bfloat16"}}
 
 
 def test_what_only_the_page_shows_reaches_no_run(tiny):

@@ -11,6 +11,7 @@ from ttfm.provenance import source
 
 STEPS = {
     "describe": "write what experiments can name (losses, networks, data, options) as JSON",
+    "networks": "print the networks that have a name, with their parameters and the cost of an evaluation",
     "check": "build every network and loss of a plan once, to find impossible combinations of options",
     "plan": "check an experiment and write the resolved configuration of every run",
     "images": "read a problem's set of images, from a folder or by download, and write it as arrays of bytes",
@@ -32,7 +33,7 @@ STEPS = {
 }
 
 
-UNRECORDED = ("describe", "check", "plan", "publish")
+UNRECORDED = ("describe", "networks", "check", "plan", "publish")
 """Steps that leave no record of what made their output."""
 
 

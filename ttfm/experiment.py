@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator, validators
 
 from ttfm.evaluation.catalogue import METRICS, asked_metrics
 from ttfm.evaluation.catalogue import names as metric_names
+from ttfm.networks.presets import PRESETS
 
 Config = dict[str, Any]
 
@@ -32,20 +33,32 @@ Validator = validators.extend(
 )
 
 
+BOUNDS = {
+    "minimum": "at least",
+    "maximum": "at most",
+    "exclusiveMinimum": "greater than",
+    "exclusiveMaximum": "less than",
+}
+
+
+def _form(schema: Config) -> str:
+    """One of several forms that a value may have, in words."""
+    if schema.get("type") == "array":
+        return f"a list, each entry {_form(schema['items'])}"
+    bounds = [f"{words} {schema[rule]}" for rule, words in BOUNDS.items() if rule in schema]
+    return " ".join([f"of type {schema['type']}" if "type" in schema else repr(schema.get("enum")), *bounds])
+
+
 def _message(error: Any) -> str:
     value, rule = error.instance, error.validator
     if rule == "additionalProperties":
         return str(error.message).replace("Additional properties are not allowed", "unknown key")
-    bounds = {
-        "minimum": "at least",
-        "maximum": "at most",
-        "exclusiveMinimum": "greater than",
-        "exclusiveMaximum": "less than",
-    }
     if rule == "not":
         return f"{value!r} is taken; choose another"
-    if rule in bounds:
-        return f"{value!r} is not allowed; it must be {bounds[rule]} {error.validator_value}"
+    if rule in BOUNDS:
+        return f"{value!r} is not allowed; it must be {BOUNDS[rule]} {error.validator_value}"
+    if rule == "anyOf":
+        return f"{value!r} is not allowed; it must be {' or '.join(map(_form, error.validator_value))}"
     if rule == "enum":
         return f"{value!r} is not allowed; one of {', '.join(map(repr, error.validator_value))}"
     if rule == "type":
@@ -98,7 +111,9 @@ def _defaults(schema: Config, value: Any, root: Config) -> Any:
 
 
 def _check_name(name: Any, known: Config, where: str) -> list[str]:
-    return [] if name in known else [f"{where}: {name!r} is unknown; one of {', '.join(map(repr, sorted(known)))}"]
+    if isinstance(name, str) and name in known:
+        return []
+    return [f"{where}: {name!r} is unknown; one of {', '.join(map(repr, sorted(known)))}"]
 
 
 def _options_of(entry: Config) -> Config:
@@ -149,8 +164,7 @@ def validate(config: Config, registry: Config, schema: Config) -> Config:
         unknown = _check_name(network["name"], registry["networks"], f"{where}.network.name")
         fits = "" if unknown else registry["networks"][network["name"]]["kind"]
         if fits:
-            options = registry["networks"][network["name"]]["options"]
-            faults += schema_faults(options, _options_of(network), f"{where}.network")
+            faults += _check_network(network, registry["networks"][network["name"]]["options"], f"{where}.network")
         faults += unknown
         unknown = _check_name(data["name"], registry["data"], f"{where}.data.name")
         faults += unknown or schema_faults(
@@ -164,9 +178,24 @@ def validate(config: Config, registry: Config, schema: Config) -> Config:
             )
             faults += _check_source(problem, registry, f"{where}.source")
             faults += _check_teacher_loss(problem, registry, f"{where}.teacher_loss")
+            faults += _check_guidance(problem, f"{where}.guidance")
+            asked, there = network.get("classes", 0), registry["data"][data["name"]].get("classes")
+            if asked and there is not None and asked != there:
+                faults.append(f"{where}.network.classes: {asked} is not allowed; {data['name']!r} has {there} classes")
     if faults:
         raise ExperimentError("\n".join(faults))
     return config
+
+
+def _check_network(network: Config, schema: Config, where: str) -> list[str]:
+    """A preset is a name of the network's own; the options beside it are those of the network."""
+    options, presets = _options_of(network), PRESETS.get(network["name"], {})
+    if "preset" not in options:
+        return schema_faults(schema, options, where)
+    if not presets:
+        return [f"{where}.preset: {network['name']!r} has no presets; leave it out and give its options"]
+    rest = {key: value for key, value in options.items() if key != "preset"}
+    return _check_name(options["preset"], presets, f"{where}.preset") + schema_faults(schema, rest, where)
 
 
 def _check_start(students: Config, losses: Config, label: str) -> list[str]:
@@ -212,6 +241,19 @@ def _check_teacher_loss(problem: Config, registry: Config, where: str) -> list[s
         )
     if registry["data"][problem["data"]["name"]]["closed_form"] and asked != {"name": "fm"}:
         faults.append(f"{where}: the velocity of {problem['data']['name']!r} is known in closed form; leave this out")
+    return faults
+
+
+def _check_guidance(problem: Config, where: str) -> list[str]:
+    """Guidance is between what a network knows with and without labels."""
+    if "guidance" not in problem:
+        return []
+    start, end = problem["guidance"]["interval"]
+    faults = [] if start < end else [f"{where}.interval: [{start}, {end}] is not allowed; the first time comes first"]
+    if not problem["network"].get("classes"):
+        faults.append(f"{where}: the teacher needs labels; set network.classes to the number of the data's classes")
+    elif not (problem["training"] | problem["teacher"]).get("label_dropout"):
+        faults.append(f"{where}: the teacher must learn without labels too; set teacher.label_dropout, to 0.1 say")
     return faults
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ttfm.evaluation.catalogue import Kind, asked_metrics
 from ttfm.evaluation.catalogue import names as metric_names
 from ttfm.experiment import Config, ExperimentError, cannot_be_run, validate
+from ttfm.networks.presets import with_preset
 from ttfm.options import fill
 
 CLASSIFIER_SEED = 0
@@ -92,7 +93,8 @@ class _Problem:
         self.kind: Kind = self.entry["kind"]
         self.seeds: list[int] = self.about.get("seeds", config["seeds"])
         schema = registry["networks"][self.about["network"]["name"]]["options"]
-        self.network = {"name": self.about["network"]["name"]} | fill(schema, self.about["network"])
+        network = self.about["network"]
+        self.network = {"name": network["name"]} | fill(schema, with_preset(network["name"], network))
         training = self.about["training"] | self.about["teacher"] | {"snapshots": []}
         self.teacher = fill(registry["training"], training)
         data = {"name": self.about["data"]["name"]} | fill(self.entry["options"], self.about["data"])
@@ -158,6 +160,7 @@ class _Problem:
     def configs(self) -> dict[str, Config]:
         """Every run's configuration, by its path below the problem's plan folder."""
         evaluation, network = self.about["evaluation"], {"network": self.network}
+        training = fill(self.registry["training"], self.about["training"])
         teacher_loss = self._teacher_loss()
         modules = self.registry["losses"][teacher_loss["name"]]["modules"]
         found: dict[str, Config] = {
@@ -169,8 +172,10 @@ class _Problem:
             "baselines.json": network | self._scored(),
             "timing.json": network
             | {"students": {label: _part(s, "loss", "loss_modules") for label, s in self.students.items()}}
-            | _part(fill(self.registry["training"], self.about["training"]), "batch", "lr"),
+            | _part(training, "batch", "lr"),
         }
+        if training["precision"] != "float32":
+            found["timing.json"]["training"] = _part(training, "precision")
         if self.common["data"]["name"] == "digits":
             found["classifier.json"] = {"seed": CLASSIFIER_SEED}
         if any(student["offline"] for student in self.students.values()):
@@ -185,6 +190,10 @@ class _Problem:
                     scored["headline"] = evaluation["headline"]
                 found[f"{label}/{seed}/student.json"] = run | training
                 found[f"{label}/{seed}/evaluate.json"] = run | scored
+        if guidance := self.about.get("guidance"):
+            # It changes what is asked of the teacher, not how the teacher is trained.
+            for path in found.keys() - {"data.json", "teacher.json", "classifier.json"}:
+                found[path]["guidance"] = guidance
         configs = {path: self.common | content for path, content in found.items()}
         return configs | ({"images.json": self._images()} if self.kind == "images" else {})
 

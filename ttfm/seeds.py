@@ -46,3 +46,8 @@ def indexed_noise(
     blocks = -(-count // BLOCK)
     noise = [torch.randn(BLOCK, *shape, generator=generator(seed, stream, draw * 2**32 + b)) for b in range(blocks)]
     return torch.cat(noise)[:count]
+
+
+def indexed_labels(count: int, classes: int, first: int = 0) -> Tensor:
+    """Classes of the evaluation's samples ``first`` .. ``first + count - 1``: all of them in turn, ``(count,)``."""
+    return torch.arange(first, first + count) % classes

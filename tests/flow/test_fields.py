@@ -1,9 +1,12 @@
+import math
+
 import pytest
 import torch
 
 from tests.exact import linear_gaussian
-from ttfm.flow.fields import GaussianMixtureField, LearnedField, ring_means
+from ttfm.flow.fields import GaussianMixtureField, GuidedField, LearnedField, ring_means
 from ttfm.flow.interpolant import interpolate
+from ttfm.flow.labels import LabelsError, bound, current
 from ttfm.flow.solvers import solve
 
 
@@ -59,3 +62,51 @@ def test_learned_field_is_never_asked_at_the_stiff_end():
 def test_a_mixture_needs_a_width():
     with pytest.raises(ValueError, match="must be positive"):
         GaussianMixtureField(torch.zeros(1, 2), 0.0)
+
+
+def classes_as_constants(s, t, x):
+    """Velocity (class + 1, 0) everywhere; the null class is 2."""
+    velocity = torch.zeros_like(x)
+    velocity[:, 0] = current(len(x)) + 1
+    return velocity
+
+
+T, X = torch.tensor([0.1, 0.5, 0.9]), torch.zeros(3, 2)
+
+
+def guided(**options):
+    with bound(torch.tensor([0, 1, 0])):
+        return GuidedField(classes_as_constants, 2, **options)(T, X)[:, 0].tolist()
+
+
+def test_guidance_goes_on_from_the_null_class():
+    # Null 3, with labels 1, 2, 1: 3 + w (v - 3).
+    assert guided(scale=1.0) == [1.0, 2.0, 1.0]
+    assert guided(scale=0.5) == [2.0, 2.5, 2.0]
+    assert guided(scale=3.0) == [-3.0, 0.0, -3.0]
+
+
+def test_outside_its_interval_guidance_is_off():
+    assert guided(scale=3.0, interval=(0.4, 0.8)) == [1.0, 0.0, 1.0]
+
+
+def test_the_ratio_aware_scale_falls_with_the_ratio():
+    # Ratios 2/3, 1/3, 2/3.
+    weights = [(v - 3) / d for v, d in zip(guided(scale=5.0, schedule="raag", alpha=3.0), (-2, -1, -2), strict=True)]
+    expected = [1 + 4 * math.exp(-3 * ratio) for ratio in (2 / 3, 1 / 3, 2 / 3)]
+    assert weights == pytest.approx(expected, rel=1e-5)
+    assert guided(scale=5.0, schedule="raag", alpha=1e-6) == pytest.approx(guided(scale=5.0), rel=1e-4)
+
+
+def test_guidance_without_labels_is_an_error_and_late_times_are_clamped():
+    with pytest.raises(LabelsError, match="guidance needs"):
+        GuidedField(classes_as_constants, 2, 1.0)(T, X)
+    seen = []
+
+    def network(s, t, x):
+        seen.append(t.max().item())
+        return x
+
+    with bound(torch.zeros(3, dtype=torch.long)):
+        GuidedField(network, 2, 1.0)(torch.ones(3), X)
+    assert seen == [pytest.approx(1 - 1e-3)]

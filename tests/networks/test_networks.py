@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from ttfm.flow.flow_map import FlowMap
+from ttfm.flow.labels import LabelsError, bound
 from ttfm.networks.attention import RMSNorm
 from ttfm.networks.dit import DiT, positions
 from ttfm.networks.dual import Conv2d, LayerNorm, Linear
@@ -21,6 +22,8 @@ CASES = {
         (1, 8, 8),
     ),
     "dit": (lambda: DiT((2, 8, 8), width=16, depth=2, heads=2, patch=4), (2, 8, 8)),
+    "unet-labels": (lambda: UNet((1, 8, 8), channels=8, embedding=16, attention=[4], heads=2, classes=2), (1, 8, 8)),
+    "dit-labels": (lambda: DiT((2, 8, 8), width=16, depth=2, heads=2, patch=4, classes=2), (2, 8, 8)),
     "unet-no-patch": (lambda: UNet((2, 8, 8), channels=8, multipliers=[1, 2], embedding=16), (2, 8, 8)),
 }
 
@@ -35,7 +38,9 @@ def case(request):
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     s, t = torch.rand(2, 3, dtype=torch.float64).sort(dim=0).values
-    return network, s * 0.9, t, torch.randn(3, *shape, dtype=torch.float64)
+    # The two classes and the null class; networks without classes do not ask.
+    with bound(torch.arange(3)):
+        yield network, s * 0.9, t, torch.randn(3, *shape, dtype=torch.float64)
 
 
 def central(function, h=1e-5):
@@ -205,3 +210,30 @@ def test_a_transformer_sees_the_order_of_its_patches():
             parameter.add_(0.1 * torch.randn_like(parameter))
     s, x = torch.rand(2), torch.randn(2, 1, 8, 8)
     assert not torch.allclose(network(s, s, x.roll(4, 3)), network(s, s, x).roll(4, 3), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["unet-labels", "dit-labels"])
+def test_a_label_is_its_samples_own_and_none_is_the_null_class(name):
+    build, shape = CASES[name]
+    torch.manual_seed(0)
+    network = build()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    s, x = torch.rand(2), torch.randn(2, *shape)
+    with bound(torch.tensor([0, 2])):
+        mixed = network(s, s, x)
+    with bound(torch.tensor([1, 2])):
+        other = network(s, s, x)
+    assert not torch.allclose(mixed[0], other[0], atol=1e-4)
+    assert torch.allclose(mixed[1], other[1], atol=1e-6)
+    assert torch.allclose(mixed[1], network(s, s, x)[1], atol=1e-6)
+    with bound(torch.tensor([0, 1, 0])), pytest.raises(LabelsError, match="3 samples"):
+        network(s, s, x)
+
+
+def test_classes_add_one_table_and_nothing_else():
+    torch.manual_seed(0)
+    plain = UNet((1, 8, 8), channels=8, embedding=16)
+    labelled = UNet((1, 8, 8), channels=8, embedding=16, classes=3)
+    assert set(labelled.state_dict()) - set(plain.state_dict()) == {"labels.table.weight"}

@@ -1,18 +1,22 @@
 """The loop: moving averages kept apart, the same data for every loss, and a stop at the first non-finite number."""
 
 import copy
+import math
 from dataclasses import dataclass
 
 import pytest
 import torch
 
 from ttfm.data.densities import Ring
+from ttfm.data.digits import Digits
+from ttfm.flow.labels import bound
 from ttfm.losses import load_modules
 from ttfm.losses.itvm import ITVM
 from ttfm.losses.lfmd import LFMD
 from ttfm.networks.mlp import MLP
+from ttfm.networks.unet import UNet
 from ttfm.training.ema import EMA
-from ttfm.training.trainer import NonFiniteError, Trainer, TrainingOptions
+from ttfm.training.trainer import NonFiniteError, Trainer, TrainingOptions, Trajectories
 
 LOSSES = load_modules()
 
@@ -34,6 +38,77 @@ def finish(run):
 
 def parameters(module):
     return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+@pytest.mark.parametrize("name", ["itvm", "meanflow"])
+def test_plain_options_are_a_plain_loop_to_the_bit(name):
+    """Adam with a cosine, the loss, the average: nothing that options may add changes a number where it is off."""
+    run = trainer(LOSSES[name](), iterations=8)
+    rows = [progress.row for progress in run.run() if progress.row]
+    plain = trainer(LOSSES[name](), iterations=8)
+    net, loss, optimizer = plain.network, plain.loss, torch.optim.Adam(plain.network.parameters(), fused=True)
+    average, losses = EMA(net, 0.999), []
+    for step in range(8):
+        optimizer.param_groups[0]["lr"] = 1e-3 * (1 + math.cos(math.pi * step / 8)) / 2
+        batch = plain.batch(step, torch.device("cpu"))
+        terms = loss.terms(batch, plain.student, plain.target, plain.teacher if loss.needs_teacher else None)
+        total = loss.total(terms)
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        average.update()
+        if plain._target_ema:
+            plain._target_ema.update()
+        losses.append(total.item())
+    assert torch.equal(parameters(run.network), parameters(net))
+    assert torch.equal(parameters(run.evaluation.network), parameters(average.network))
+    assert [row["loss"] for row in rows] == [(a + b) / 2 for a, b in zip(losses[::2], losses[1::2], strict=True)]
+
+
+def test_gradients_are_clipped_and_weights_decay():
+    start = parameters(network())
+    free, clipped, decayed = (
+        trainer(ITVM(), iterations=1, schedule="constant", **options)
+        for options in ({}, {"clip": 1e-9}, {"weight_decay": 0.5})
+    )
+    for run in (free, clipped, decayed):
+        finish(run)
+    # Gradients below Adam's epsilon move nothing; decay takes its share of every weight besides.
+    assert (parameters(clipped.network) - start).abs().max() < 0.2 * (parameters(free.network) - start).abs().max()
+    assert torch.allclose(parameters(decayed.network), parameters(free.network) - 1e-3 * 0.5 * start, atol=1e-7)
+
+
+def test_of_several_averages_the_first_is_evaluated():
+    run = trainer(ITVM(), iterations=40, ema=[0.5, 0.99])
+    one = trainer(ITVM(), iterations=40, ema=0.5)
+    finish(run), finish(one)
+    assert list(run.averages) == [0.5, 0.99]
+    assert torch.equal(parameters(run.evaluation.network), parameters(one.evaluation.network))
+    assert not torch.equal(parameters(run.averages[0.99].network), parameters(one.evaluation.network))
+
+
+def test_memory_format_changes_no_result_beyond_rounding():
+    def trained(**options):
+        torch.manual_seed(0)
+        net = UNet((1, 8, 8), channels=8, embedding=16)
+        settings = TrainingOptions(iterations=3, batch=4, log_every=1, **options)
+        rows = [progress.row["loss"] for progress in Trainer(net, LOSSES["fm"](), Digits(), None, settings, 0).run()]
+        return net.down[1].weight, rows
+
+    (last, rows), (plain, expected) = trained(channels_last=True), trained()
+    assert last.is_contiguous(memory_format=torch.channels_last) and not last.is_contiguous()
+    assert plain.is_contiguous()
+    assert rows == pytest.approx(expected, rel=1e-5)
+
+
+def test_low_precision_trains_full_precision_weights():
+    rows = {}
+    for precision in ("float32", "bfloat16"):
+        run = trainer(ITVM(), iterations=20, precision=precision)
+        rows[precision] = [progress.row["loss"] for progress in run.run() if progress.row]
+        assert all(p.dtype == torch.float32 for p in run.evaluation.network.parameters())
+    assert rows["bfloat16"] == pytest.approx(rows["float32"], rel=0.05)
+    assert rows["bfloat16"] != rows["float32"]
 
 
 def test_ema_is_the_recursion_it_says():
@@ -216,3 +291,61 @@ def test_students_learn_the_ring():
         run = Trainer(student, LOSSES[name](), ring, ring.field(), TrainingOptions(iterations=300, lr=5e-3, ema=0.9), 0)
         finish(run)
         assert error(run.evaluation.network) < 0.5 * start, name
+
+
+class Classified:
+    """Points of class 0 at -1 and of class 1 at 1."""
+
+    classes = 2
+
+    def draw(self, count, generator):
+        labels = torch.randint(2, (count,), generator=generator)
+        return (2.0 * labels - 1)[:, None, None, None].expand(count, 1, 4, 4).clone(), labels
+
+
+def labelled_network(classes=2):
+    torch.manual_seed(0)
+    return UNet((1, 4, 4), channels=8, multipliers=[1], embedding=16, classes=classes)
+
+
+def test_labels_are_those_of_their_samples_and_dropped_as_often_as_asked():
+    options = {"batch": 2000, "label_dropout": 0.25}
+    run = Trainer(labelled_network(), LOSSES["fm"](), Classified(), None, TrainingOptions(**options), 0)
+    batch, again = run.batch(3, torch.device("cpu")), run.batch(3, torch.device("cpu"))
+    assert torch.equal(batch.labels, again.labels)
+    kept = batch.labels < 2
+    assert torch.equal(batch.labels[kept], (batch.x1[kept, 0, 0, 0] > 0).long())
+    assert kept.float().mean().item() == pytest.approx(0.75, abs=0.03)
+    plain = Trainer(labelled_network(), LOSSES["fm"](), Classified(), None, TrainingOptions(batch=2000), 0)
+    # Dropping labels draws from a stream of its own: the data stay the same.
+    assert torch.equal(plain.batch(3, torch.device("cpu")).x1, batch.x1)
+    assert plain.batch(3, torch.device("cpu")).labels.max() == 1
+
+
+def test_a_network_learns_what_its_labels_tell():
+    settings = TrainingOptions(iterations=200, batch=128, lr=5e-3, ema=0.9, label_dropout=0.5)
+    run = Trainer(labelled_network(), LOSSES["fm"](), Classified(), None, settings, 0)
+    finish(run)
+    x0, start = torch.randn(64, 1, 4, 4, generator=torch.Generator().manual_seed(5)), torch.zeros(64)
+    for label, value in ((0, -1.0), (1, 1.0), (2, 0.0)):
+        with bound(torch.full((64,), label)), torch.no_grad():
+            # At t = 0 the velocity is the mean of the data of that class less the noise; the null class has both.
+            velocity = run.evaluation.network(start, start, x0)
+        assert (velocity + x0).mean().item() == pytest.approx(value, abs=0.25)
+
+
+def test_trajectories_carry_their_classes():
+    path = torch.randn(3, 10, 1, 4, 4)
+    stored = Trajectories(torch.linspace(0, 1, 3), path, {}, torch.arange(10) % 2)
+    run = Trainer(
+        labelled_network(), LOSSES["reflow"](), Classified(), None, TrainingOptions(batch=16), 0, trajectories=stored
+    )
+    batch = run.batch(0, torch.device("cpu"))
+    which = [(path[0] == x).flatten(1).all(1).nonzero().item() for x in batch.x0]
+    assert batch.labels.tolist() == [index % 2 for index in which]
+
+
+def test_classes_that_the_data_do_not_have_are_refused():
+    for data, message in ((Digits(), "the data have no classes"), (Classified(), "the data have 2 classes")):
+        with pytest.raises(ValueError, match=rf"network.classes: 3 .* {message}"):
+            Trainer(labelled_network(3), LOSSES["fm"](), data, None, TrainingOptions(), 0)

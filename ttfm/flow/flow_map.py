@@ -11,6 +11,7 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ttfm.flow.interpolant import expand
+from ttfm.flow.precision import Precision, evaluate
 
 
 class FlowMap(nn.Module):
@@ -21,16 +22,21 @@ class FlowMap(nn.Module):
 
     ``calls`` counts evaluations of the network, in samples: "forward", "jvp" for forward-mode passes, and
     "differentiated" for those of either kind that a gradient flows back through.
+
+    Args:
+        network: u(s, t, x).
+        precision: that of plain evaluations; forward-mode derivatives are always taken in full precision.
     """
 
-    def __init__(self, network: nn.Module):
+    def __init__(self, network: nn.Module, precision: Precision = "float32"):
         super().__init__()
         self.network = network
+        self.precision: Precision = precision
         self.calls: Counter[str] = Counter()
 
     def average_velocity(self, s: Tensor, t: Tensor, x: Tensor) -> Tensor:
         """u(s, t, x), shape ``(B, *shape)``."""
-        return self._count("forward", self.network(s, t, x))
+        return self._count("forward", evaluate(self.network, s, t, x, self.precision))
 
     def forward(self, s: Tensor, t: Tensor, x: Tensor) -> Tensor:
         """phi_{s,x}(t), shape ``(B, *shape)``."""
@@ -52,7 +58,7 @@ class FlowMap(nn.Module):
         seen: list[Tensor] = []
         handle = module.register_forward_hook(lambda module, inputs, output: seen.append(output))
         try:
-            return self.average_velocity(s, t, x), seen[-1]
+            return self.average_velocity(s, t, x), seen[-1].to(x.dtype)
         finally:
             handle.remove()
 

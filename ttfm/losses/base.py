@@ -40,6 +40,8 @@ class Batch:
         times: grid of the stored trajectories from 0 to 1, ``(M,)``; None unless the loss is ``offline``.
         path: the teacher's states at ``times``, ``(M, B, *shape)``, x0 and x1 being its ends; None likewise.
         schedules: the best times of each number k of Euler steps along them, ``(k + 1,)``; empty likewise.
+        labels: class of each sample, ``(B,)``; None without classes. They are bound while the loss is computed
+            (:mod:`ttfm.flow.labels`): a loss that asks about the whole batch need not look at them.
     """
 
     x0: Tensor
@@ -51,6 +53,7 @@ class Batch:
     times: Tensor | None = None
     path: Tensor | None = None
     schedules: dict[int, Tensor] = field(default_factory=dict)
+    labels: Tensor | None = None
 
     def at(self, time: Tensor) -> Tensor:
         """The interpolant's states at ``time`` ``(B,)``, shape ``(B, *shape)``."""

@@ -9,6 +9,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from ttfm.flow.labels import rows
 from ttfm.losses.base import Variant, register
 from ttfm.losses.fm import FlowMatching
 from ttfm.options import Range
@@ -32,9 +33,14 @@ class Segments(nn.Module):
         # Sorted by segment, each block sees its own samples only; the order is restored at the end.
         order = which.argsort(stable=True)
         sizes = which.bincount(minlength=len(self.blocks)).tolist()
-        parts = zip(self.blocks, *(value[order].split(sizes) for value in (s, t, x)), strict=True)
-        output = torch.cat([block(*part) for block, *part in parts if len(part[0])])
+        parts = zip(self.blocks, order.split(sizes), strict=True)
+        output = torch.cat([_ask(block, part, s, t, x) for block, part in parts if len(part)])
         return output[order.argsort()]
+
+
+def _ask(block: nn.Module, part: Tensor, s: Tensor, t: Tensor, x: Tensor) -> Tensor:
+    with rows(part):
+        return block(s[part], t[part], x[part])
 
 
 @register

@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.interpolant import conditional_velocity, expand
+from ttfm.flow.labels import rows
 from ttfm.flow.solvers import Field, heun
 from ttfm.losses.base import Batch, Loss, Variant, register, squared_norm
 from ttfm.options import Count, Decay, NonNegative
@@ -78,7 +79,8 @@ class CTM(Loss):
             return {"consistency": squared_norm(_frozen(target, t, end, student(s, t, x)) - goal)}
         time = batch.single_time()
         joined = torch.cat([s, time]), torch.cat([t, time]), torch.cat([x, batch.at(time)])
-        average, velocity = student.average_velocity(*joined).chunk(2)
+        with rows(slice(None), slice(None)):
+            average, velocity = student.average_velocity(*joined).chunk(2)
         jump = x + expand(t - s, x) * average
         return {
             "consistency": squared_norm(_frozen(target, t, end, jump) - goal),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ttfm.flow.flow_map import FlowMap
+from ttfm.flow.labels import rows
 from ttfm.losses.base import Batch, Variant, register
 from ttfm.losses.emd import Gradient, eulerian_residual
 from ttfm.losses.self_distillation import SelfDistillation
@@ -49,7 +50,9 @@ class ESD(SelfDistillation):
         self, time: Tensor, state: Tensor, off: Batch, student: FlowMap, target: FlowMap
     ) -> tuple[Tensor, Tensor]:
         x = off.at(off.s)
-        with torch.no_grad():
-            velocity = target.velocity(off.s, x)
-        residual = eulerian_residual(student, off.s, off.t, x, velocity, self.gradient)
-        return student.velocity(time, state), residual
+        with rows(slice(len(time), None)):
+            with torch.no_grad():
+                velocity = target.velocity(off.s, x)
+            residual = eulerian_residual(student, off.s, off.t, x, velocity, self.gradient)
+        with rows(slice(len(time))):
+            return student.velocity(time, state), residual

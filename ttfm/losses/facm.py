@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.interpolant import expand
+from ttfm.flow.labels import rows
 from ttfm.flow.solvers import Field
 from ttfm.losses.base import Batch, Loss, Variant, register, squared_norm
 from ttfm.options import NonNegative, Positive
@@ -75,9 +76,9 @@ class FlowAnchoredConsistency(Loss):
             gap = (u - velocity - (1 - time) * total).clamp(-1, 1)
             goal = u - (1 - time**self.relaxation) * gap
         queries = ((s, end, x), (s, s, x))
-        prediction, anchor = student.average_velocity(*(torch.cat(part) for part in zip(*queries, strict=True))).chunk(
-            2
-        )
+        with rows(slice(None), slice(None)):
+            joined = student.average_velocity(*(torch.cat(part) for part in zip(*queries, strict=True)))
+        prediction, anchor = joined.chunk(2)
         error = squared_norm(prediction - goal) / size
         weight = (math.pi / 2 * s).cos() / (error.detach() + self.epsilon) ** self.power
         cosine = nn.functional.cosine_similarity(anchor.flatten(1), velocity.flatten(1))

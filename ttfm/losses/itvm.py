@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.interpolant import expand
+from ttfm.flow.labels import rows
 from ttfm.flow.solvers import Field
 from ttfm.losses.base import Batch, Loss, Variant, initial_error, register, squared_norm
 from ttfm.options import Decay, NonNegative, Range
@@ -134,14 +135,17 @@ class ITVM(Loss):
         quotient = self.student_form == "quotient" and self.terminal_target != "ema_jvp"
         with torch.no_grad():
             goal = self._goal(batch, x, e, target, teacher)
-            velocity = teacher(s[:count], x[:count])
+            with rows(slice(count)):
+                velocity = teacher(s[:count], x[:count])
 
         # All of the student's evaluations go through the network as one batch: the same numbers in fewer passes.
         queries = [(s, t, x), (s[:count], s[:count], x[:count])]
         if quotient:
             queries.append((s, t - e * (t - s), x))
         joined = [torch.cat(part) for part in zip(*queries, strict=True)]
-        prediction, initial, *rest = student.average_velocity(*joined).split([len(q[0]) for q in queries])
+        sizes = [len(query[0]) for query in queries]
+        with rows(*map(slice, sizes)):
+            prediction, initial, *rest = student.average_velocity(*joined).split(sizes)
         if quotient:
             width = expand(e, x)
             prediction = (prediction - (1 - width) * rest[0]) / width

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.interpolant import expand
+from ttfm.flow.labels import rows
 from ttfm.flow.solvers import Field
 from ttfm.losses.base import Batch, Loss, Variant, initial_error, register, squared_norm
 from ttfm.options import NonNegative, Range
@@ -65,6 +66,7 @@ class LFMD(Loss):
         terms = {"lagrangian": squared_norm(u + gap * dudt - velocity)}
         if self.lambda_I > 0:
             count = max(1, round(self.initial_fraction * len(x)))
-            velocity = teacher(batch.s[:count], x[:count]).detach()
-            terms["initial"] = initial_error(student.velocity(batch.s[:count], x[:count]), velocity, len(x))
+            with rows(slice(count)):
+                velocity = teacher(batch.s[:count], x[:count]).detach()
+                terms["initial"] = initial_error(student.velocity(batch.s[:count], x[:count]), velocity, len(x))
         return terms

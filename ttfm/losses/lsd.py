@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.interpolant import expand
+from ttfm.flow.labels import rows
 from ttfm.losses.base import Batch, register
 from ttfm.losses.self_distillation import SelfDistillation
 
@@ -45,10 +46,12 @@ class LSD(SelfDistillation):
     def _evaluate(
         self, time: Tensor, state: Tensor, off: Batch, student: FlowMap, target: FlowMap
     ) -> tuple[Tensor, Tensor]:
-        prediction = student.velocity(time, state)
+        with rows(slice(len(time))):
+            prediction = student.velocity(time, state)
         x = off.at(off.s)
         gap = expand(off.t - off.s, x)
-        u, dudt = student.lagrangian(off.s, off.t, x)
-        with torch.no_grad():
-            goal = target.velocity(off.t, x + gap * u)
+        with rows(slice(len(time), None)):
+            u, dudt = student.lagrangian(off.s, off.t, x)
+            with torch.no_grad():
+                goal = target.velocity(off.t, x + gap * u)
         return prediction, u + gap * dudt - goal

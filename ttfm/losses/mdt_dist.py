@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.interpolant import expand, interpolate
+from ttfm.flow.labels import rows
 from ttfm.flow.solvers import Field
 from ttfm.losses.base import Batch, Loss, Variant, register, squared_norm
 from ttfm.options import NonNegative, Positive
@@ -85,9 +86,10 @@ class MarginalDataTransport(Loss):
         # Noise of other samples: from whatever source the problem has, and independent of this sample.
         z = batch.x0.roll(1, 0)
         queries = ((s, end, x), (start, end, z))
-        joined = student.average_velocity(*(torch.cat(part) for part in zip(*queries, strict=True)))
-        carried = interpolate(batch.x0, z + joined[count:].detach(), s)
-        residual = self._residual(torch.cat([s, s]), torch.cat([x, carried]), student, teacher)
+        with rows(slice(None), slice(None)):
+            joined = student.average_velocity(*(torch.cat(part) for part in zip(*queries, strict=True)))
+            carried = interpolate(batch.x0, z + joined[count:].detach(), s)
+            residual = self._residual(torch.cat([s, s]), torch.cat([x, carried]), student, teacher)
         matching, distillation = squared_norm(joined - (joined.detach() - residual)).chunk(2)
         return {"matching": matching, "distillation": distillation}
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.interpolant import conditional_velocity, expand
+from ttfm.flow.labels import rows
 from ttfm.flow.solvers import Field
 from ttfm.losses.base import Batch, Loss, squared_norm
 from ttfm.options import Decay, Range
@@ -49,7 +50,10 @@ class SelfDistillation(Loss):
     def _evaluate(
         self, time: Tensor, state: Tensor, off: Batch, student: FlowMap, target: FlowMap
     ) -> tuple[Tensor, Tensor]:
-        """The student's velocity at the diagonal's ``(time, state)``, and its residual on the batch ``off``."""
+        """The student's velocity at the diagonal's ``(time, state)``, and its residual on the batch ``off``.
+
+        The labels bound are those of both, the diagonal's first.
+        """
 
     def _velocity(self, on: Batch, time: Tensor, state: Tensor, teacher: Field | None) -> Tensor:
         """What the diagonal is regressed on."""
@@ -63,7 +67,7 @@ class SelfDistillation(Loss):
         on, off = _part(batch, slice(None, count)), _part(batch, slice(count, None))
         time = on.single_time()
         state = on.at(time)
-        with torch.no_grad():
+        with torch.no_grad(), rows(slice(count)):
             velocity = self._velocity(on, time, state, teacher)
         prediction, residual = self._evaluate(time, state, off, student, target)
         return {
@@ -85,7 +89,7 @@ class SemigroupDistillation(SelfDistillation):
     def _evaluate(
         self, time: Tensor, state: Tensor, off: Batch, student: FlowMap, target: FlowMap
     ) -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
+        with torch.no_grad(), rows(slice(len(time), None)):
             s, t, x, goal = self._jump(off, target)
         # Both parts of the batch go through the network at once.
         joined = torch.cat([time, s]), torch.cat([time, t]), torch.cat([state, x])
@@ -112,7 +116,9 @@ def semigroup_average(model: FlowMap, s: Tensor, t: Tensor, x: Tensor, fraction:
 
 
 def _part(batch: Batch, samples: slice) -> Batch:
-    return replace(batch, x0=batch.x0[samples], x1=batch.x1[samples], s=batch.s[samples], t=batch.t[samples])
+    labels = None if batch.labels is None else batch.labels[samples]
+    x0, x1, s, t = (value[samples] for value in (batch.x0, batch.x1, batch.s, batch.t))
+    return replace(batch, x0=x0, x1=x1, s=s, t=t, labels=labels)
 
 
 def _spread(value: Tensor, start: int, size: int) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ttfm.networks.attention import SelfAttention
 from ttfm.networks.dual import Conv2d, LayerNorm, Linear
-from ttfm.networks.embeddings import TimeEmbedding
+from ttfm.networks.embeddings import LabelEmbedding, TimeEmbedding
 from ttfm.options import Count, Range
 
 
@@ -49,6 +49,8 @@ class DiT(nn.Module):
         heads: attention heads.
         patch: side of the square patches.
         ratio: hidden units of a block's perceptron as a multiple of ``width``.
+        frequencies: number of frequencies pi, 2 pi, ... by which times are embedded.
+        classes: number of classes that a sample's label may name; 0: none.
 
     Raises:
         ValueError: if the patch does not divide the image, or the heads do not divide the width.
@@ -64,6 +66,8 @@ class DiT(nn.Module):
         heads: Count = 6,
         patch: Count = 2,
         ratio: Count = 4,
+        frequencies: Count = 4,
+        classes: Annotated[int, Range(0)] = 0,
     ):
         super().__init__()
         colours, height, wide = shape
@@ -71,7 +75,8 @@ class DiT(nn.Module):
             raise ValueError(f"patch: {height}x{wide} images cannot be divided into patches of {patch}x{patch}")
         self.patch = Conv2d(colours, width, patch, patch)
         self.register_buffer("position", positions(height // patch, wide // patch, width), persistent=False)
-        self.times = TimeEmbedding(width)
+        self.times = TimeEmbedding(width, frequencies)
+        self.labels = LabelEmbedding(classes, width) if classes else None
         self.embed = nn.Sequential(nn.SiLU(), Linear(width, width), nn.SiLU())
         self.blocks = nn.ModuleList(Block(width, heads, ratio) for _ in range(depth))
         self.norm = LayerNorm()
@@ -91,7 +96,10 @@ class DiT(nn.Module):
 
     def forward(self, s: Tensor, t: Tensor, x: Tensor) -> Tensor:
         """Average velocities ``(B, C, H, W)`` for times ``(B,)`` and images ``(B, C, H, W)``."""
-        embedding = self.embed(self.times(s, t))
+        embedding = self.times(s, t)
+        if self.labels is not None:
+            embedding = embedding + self.labels(len(x))
+        embedding = self.embed(embedding)
         patches = self.patch(x)
         tokens = patches.flatten(2).transpose(1, 2) + self.position
         for block in self.blocks:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 
+from ttfm.flow import labels
 from ttfm.networks.dual import Linear, linear
 
 
@@ -36,9 +38,48 @@ class TimeEmbedding(nn.Module):
 
     def forward(self, s: Tensor, t: Tensor) -> Tensor:
         """Embed times s <= t of shape ``(B,)`` into shape ``(B, width)``."""
+        # Eight bits do not tell times apart that lie closer than 1/256.
+        kind = s.device.type
+        lowered = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+        with torch.autocast(kind, enabled=False) if lowered else nullcontext():
+            return self._embed(s, t)
+
+    def _embed(self, s: Tensor, t: Tensor) -> Tensor:
         s, d = s[:, None], (t - s)[:, None]
         frequencies = self.omega[:, None]
         angle, turn = linear(s, frequencies), linear(d, frequencies)
         start = torch.cat([s, angle.sin(), angle.cos()], dim=1)
         gap = torch.cat([d, turn.sin(), 1 - turn.cos()], dim=1)
         return self.start(start) + self.gap(gap)
+
+
+class LabelEmbedding(nn.Module):
+    """One learned vector per class and one for the null class, for the labels bound by :mod:`ttfm.flow.labels`.
+
+    Args:
+        classes: number of classes, at least 1; the number itself is the null class.
+        width: size of the embedding.
+    """
+
+    def __init__(self, classes: int, width: int):
+        super().__init__()
+        self.classes = classes
+        self.table = nn.Embedding(classes + 1, width)
+        # Small beside the times' embedding, as in DiT (arXiv 2212.09748).
+        nn.init.normal_(self.table.weight, std=0.02)
+
+    def forward(self, count: int) -> Tensor:
+        """Embeddings ``(count, width)`` of the labels bound; of the null class where none are.
+
+        Raises:
+            ttfm.flow.labels.LabelsError: if labels are bound for another number of samples.
+        """
+        found = labels.current(count)
+        if found is None:
+            return self.table.weight[-1].expand(count, -1)
+        return self.table(found.to(self.table.weight.device))
+
+
+def classes_of(network: nn.Module) -> int:
+    """Number of classes that a network, or one wrapped by a loss, tells apart; 0: none."""
+    return next((module.classes for module in network.modules() if isinstance(module, LabelEmbedding)), 0)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ttfm.networks.attention import SpatialAttention
 from ttfm.networks.dual import Conv2d, Linear
-from ttfm.networks.embeddings import TimeEmbedding
+from ttfm.networks.embeddings import LabelEmbedding, TimeEmbedding
 from ttfm.options import Count, Range
 
 
@@ -63,6 +63,8 @@ class UNet(nn.Module):
         attention: sides of the images, after the patch, at which every residual block is followed by self-attention;
             where there is any, the middle has it too (as in DDPM++, arXiv 2011.13456: [16] for 32 x 32 images).
         heads: attention heads.
+        frequencies: number of frequencies pi, 2 pi, ... by which times are embedded.
+        classes: number of classes that a sample's label may name; 0: none.
 
     Raises:
         ValueError: if the image's sides cannot be halved that often, or the channels not divided into the groups.
@@ -81,6 +83,8 @@ class UNet(nn.Module):
         groups: Annotated[int, Range(1)] = 8,
         attention: list[Count] = [],  # noqa: B006
         heads: Count = 4,
+        frequencies: Count = 4,
+        classes: Annotated[int, Range(0)] = 0,
     ):
         super().__init__()
         colours, height, width = shape
@@ -93,7 +97,8 @@ class UNet(nn.Module):
             raise ValueError(
                 f"channels, groups: {channels} channels times {multipliers} cannot be divided by {groups} groups"
             )
-        self.times = TimeEmbedding(embedding)
+        self.times = TimeEmbedding(embedding, frequencies)
+        self.labels = LabelEmbedding(classes, embedding) if classes else None
         self.embed = nn.Sequential(nn.SiLU(), Linear(embedding, embedding), nn.SiLU())
         self.stem = Conv2d(colours, channels, 3, padding=1) if patch == 1 else Conv2d(colours, channels, patch, patch)
         sizes = [channels * m for m in multipliers]
@@ -133,7 +138,10 @@ class UNet(nn.Module):
 
     def forward(self, s: Tensor, t: Tensor, x: Tensor) -> Tensor:
         """Average velocities ``(B, C, H, W)`` for times ``(B,)`` and images ``(B, C, H, W)``."""
-        embedding = self.embed(self.times(s, t))
+        embedding = self.times(s, t)
+        if self.labels is not None:
+            embedding = embedding + self.labels(len(x))
+        embedding = self.embed(embedding)
         h = self.stem(x)
         skips = [h]
         for module in self.down:

@@ -11,6 +11,7 @@ from ttfm.provenance import now
 from ttfm.steps.common import (
     config_argument,
     failure,
+    labelled,
     load_network,
     path_argument,
     pick_device,
@@ -81,7 +82,9 @@ def _descriptions(
     )
     whole = {"N": paths.shape[1], "split": "-", "extractor": "-"}
     yield whole | scoring.measured("straightness", diagnostics.straightness, times, paths)
-    yield whole | scoring.measured("jacobian_asymmetry", diagnostics.jacobian_asymmetry, field, times, paths)
+    with labelled(config, paths.shape[1], device, repeated=True):
+        row = scoring.measured("jacobian_asymmetry", diagnostics.jacobian_asymmetry, field, times, paths)
+    yield whole | row
 
 
 def _euler(
@@ -97,7 +100,8 @@ def _euler(
 
     field = teacher_field(config, load_network(arguments.teacher, config, device))
     for budget in config["budgets"]:
-        samples = sampling.velocity_sample(field, x0.to(device), budget).cpu()
+        with labelled(config, len(x0), device):
+            samples = sampling.velocity_sample(field, x0.to(device), budget).cpu()
         arrays |= shown_arrays(config, budget, samples)
         for row in (*scorer.distribution(samples), *scorer.pairs(samples)):
             yield row | {"steps": budget}

@@ -158,13 +158,35 @@ def build_loss(config: dict[str, Any]) -> Loss:
 
 
 def teacher_field(config: dict[str, Any], network: nn.Module) -> Field:
-    """The teacher's velocity: closed form where the data set has one, else the network's diagonal."""
-    from ttfm.flow.fields import LearnedField
+    """The teacher's velocity: closed form where the data set has one, else the network's diagonal.
+
+    A training asks it in the precision of its own networks; whatever measures, in full precision.
+    """
+    from ttfm.flow.fields import GuidedField, LearnedField
     from ttfm.registry import build_data
 
     if config["closed_form"]:
         return build_data(config["data"]).field()
-    return LearnedField(network.eval().requires_grad_(False))
+    precision = config.get("training", {}).get("precision", "float32")
+    network = network.eval().requires_grad_(False)
+    if guidance := config.get("guidance"):
+        return GuidedField(network, config["network"]["classes"], **guidance, precision=precision)
+    return LearnedField(network, precision=precision)
+
+
+def labelled(config: dict[str, Any], count: int, device: str, first: int = 0, repeated: bool = False) -> Any:
+    """A context in which the samples are those of indices ``first`` .. ``first + count - 1``, with their classes.
+
+    Without classes it does nothing. ``repeated``: networks are asked about them several times over in one call.
+    """
+    from contextlib import nullcontext
+
+    from ttfm.flow.labels import bound
+    from ttfm.seeds import indexed_labels
+
+    if not (classes := config["network"].get("classes", 0)):
+        return nullcontext()
+    return bound(indexed_labels(count, classes, first).to(device), repeated)
 
 
 def source_noise(
@@ -206,12 +228,15 @@ def tensors(path: Path) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
 
 
-def load_trajectories(path: Path | None, loss: Loss, device: str) -> Trajectories | None:
+def load_trajectories(path: Path | None, loss: Loss, device: str, classes: int = 0) -> Trajectories | None:
     """The teacher's stored trajectories, for a loss that trains on them; None for one that does not.
+
+    Of a network with ``classes`` they were drawn for each class in turn.
 
     Raises:
         ValueError: if the loss needs them and ``path`` is None.
     """
+    from ttfm.seeds import indexed_labels
     from ttfm.training.trainer import Trajectories
 
     if not loss.offline:
@@ -222,7 +247,8 @@ def load_trajectories(path: Path | None, loss: Loss, device: str) -> Trajectorie
     if "path" not in stored:
         raise ValueError(f"{path} holds no trajectories, because the teacher failed")
     named = {int(name.split("_")[1]): value for name, value in stored.items() if name.startswith("schedule_")}
-    return Trajectories(stored["times"], stored["path"], named)
+    labels = indexed_labels(stored["path"].shape[1], classes).to(device) if classes else None
+    return Trajectories(stored["times"], stored["path"], named, labels)
 
 
 def record_argument(parser: argparse.ArgumentParser) -> None:

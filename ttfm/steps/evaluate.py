@@ -14,6 +14,7 @@ from ttfm.steps.columns import MAP_COLUMNS, SNAPSHOT_COLUMNS
 from ttfm.steps.common import (
     build_loss,
     config_argument,
+    labelled,
     load_network,
     load_snapshots,
     load_weights,
@@ -76,9 +77,11 @@ def run(arguments: argparse.Namespace) -> None:
         rows = failed_rows(config, metrics, config["budgets"], training["reason"])
     else:
         evaluation = _Evaluation(config, arguments, device, training)
-        rows = list(evaluation.final(arrays))
-        snapshots = list(evaluation.snapshots(rows))
-        maps = list(evaluation.maps()) if config["maps"] else []
+        # What describes the flow asks about the kept trajectories at many times in one call.
+        with labelled(config, evaluation.paths.shape[1], device, repeated=True):
+            rows = list(evaluation.final(arrays))
+            snapshots = list(evaluation.snapshots(rows))
+            maps = list(evaluation.maps()) if config["maps"] else []
     write_arrays(arguments.samples, arrays)
     write_metrics(arguments.metrics, config, [identity | row for row in rows], device)
     if arguments.snapshot_metrics:
@@ -126,6 +129,10 @@ class _Evaluation:
         self, model: nn.Module, budget: int, x0: Tensor | None = None, first: int = 0
     ) -> tuple[list[Tensor], str]:
         """The states from noise to sample, and why they leave the path of the ODE, if they do."""
+        with labelled(self.config, len(self.x0 if x0 is None else x0), self.device, first):
+            return self._sample(model, budget, x0, first)
+
+    def _sample(self, model: nn.Module, budget: int, x0: Tensor | None, first: int) -> tuple[list[Tensor], str]:
         import torch
 
         from ttfm.evaluation import sampling, scoring

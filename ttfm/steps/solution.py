@@ -11,6 +11,7 @@ from ttfm.steps.common import (
     config_argument,
     images_argument,
     kept_steps,
+    labelled,
     load_network,
     path_argument,
     pick_device,
@@ -72,7 +73,7 @@ def _solve(config: dict[str, Any], arguments: argparse.Namespace, device: str) -
     solved = trajectory(field, state, evaluation["solver"], steps)
     states = progress(solved, steps + 1, f"{config['problem']}: fine ODE")
     paths = []
-    with torch.no_grad():
+    with torch.no_grad(), labelled(config, len(x0), device):
         for index, state in enumerate(states):
             if index in kept:
                 paths.append(state[:KEPT_PATHS].float().cpu().numpy())

@@ -12,6 +12,7 @@ from ttfm.steps.common import (
     config_argument,
     failure,
     images_argument,
+    labelled,
     load_network,
     load_trajectories,
     path_argument,
@@ -101,13 +102,14 @@ def _train(config: dict[str, Any], device: str, started: str, arguments: argpars
     @torch.no_grad()
     def map_error(averaged: torch.nn.Module) -> float:
         zeros = x0.new_zeros(len(x0))
-        return distance(FlowMap(averaged)(zeros, zeros + 1, x0).cpu(), x1)
+        with labelled(config, len(x0), device):
+            return distance(FlowMap(averaged)(zeros, zeros + 1, x0).cpu(), x1)
 
     before = None
     if config["start"] not in ("teacher", "random"):
         earlier = read_json(arguments.start_record)
         before = {key: earlier["before"][key] + earlier[key] for key in ("iterations", "seconds")}
-    trajectories = load_trajectories(arguments.trajectories, loss, device)
+    trajectories = load_trajectories(arguments.trajectories, loss, device, config["network"].get("classes", 0))
     schedules = trajectories.schedules if trajectories else None
     data = build_data(config["data"], arguments.images)
     trainer = Trainer(

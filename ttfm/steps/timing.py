@@ -98,6 +98,8 @@ def _steps(trainer: Trainer, device: str) -> Iterator[float]:
         before = seconds(where)
         for _ in range(STEPS):
             next(steps)
+        if where.type == "cuda":
+            torch.cuda.synchronize()
         yield (seconds(where) - before) / STEPS
 
 
@@ -109,9 +111,11 @@ def _trainer(config: dict[str, Any], student: dict[str, Any], arguments: argpars
 
     torch.manual_seed(0)
     loss = build_loss(student)
-    trajectories = load_trajectories(arguments.trajectories, loss, device)
+    trajectories = load_trajectories(arguments.trajectories, loss, device, config["network"].get("classes", 0))
     schedules = trajectories.schedules if trajectories else None
-    options = TrainingOptions((WARM + ROUNDS) * STEPS + 1, config["batch"], config["lr"], probe_every=0)
+    options = TrainingOptions(
+        (WARM + ROUNDS) * STEPS + 1, config["batch"], config["lr"], probe_every=0, **config.get("training", {})
+    )
     data = build_data(config["data"], arguments.images)
     return Trainer(
         loss.wrap(load_network(arguments.teacher, config, device), tuple(config["shape"]), schedules).to(device),

@@ -24,6 +24,8 @@ def output_arguments(parser: argparse.ArgumentParser) -> None:
     path_argument(parser, "curve", "where to write the training curve (CSV)")
     path_argument(parser, "record", "where to write the record (JSON): outcome, cost and provenance")
     path_argument(parser, "snapshots", "where to write weights kept on the way (safetensors)", required=False)
+    path_argument(parser, "averages", "where to write all averages, if there are several (safetensors)", required=False)
+    path_argument(parser, "tensorboard", "folder for TensorBoard event files; none without it", required=False)
 
 
 def run_training(
@@ -41,9 +43,13 @@ def run_training(
     was stopped, and the rest of the experiment goes on. ``before`` holds the iterations and seconds of the students
     that it goes on from. A final map error above ``limit`` is a divergence too, if a finite one.
     """
+    from contextlib import ExitStack
+
     from tqdm import tqdm
 
-    from ttfm.training.trainer import NonFiniteError, parameter_count
+    from ttfm.networks.cost import parameter_count
+    from ttfm.steps.tensorboard import event_files
+    from ttfm.training.trainer import NonFiniteError
 
     options = trainer.options
     label = "/".join(str(config[key]) for key in ("problem", "student", "seed") if key in config)
@@ -52,8 +58,12 @@ def run_training(
     seconds: dict[str, str] = {}
     status, reason, done = "ok", "", 0
     log.info("%s: %s, %d iterations of batch %d on %s", label, trainer.loss, options.iterations, options.batch, device)
-    # disable=None: no bar where the output is not a terminal.
-    with tqdm(total=options.iterations, desc=label, unit="step", disable=None, mininterval=0.5) as bar:
+    with ExitStack() as stack:
+        events = stack.enter_context(event_files(outputs.tensorboard))
+        # disable=None: no bar where the output is not a terminal.
+        bar = stack.enter_context(
+            tqdm(total=options.iterations, desc=label, unit="step", disable=None, mininterval=0.5)
+        )
         try:
             for progress in trainer.run():
                 done = progress.step
@@ -62,13 +72,18 @@ def run_training(
                     kept |= {f"{done}/{n}": v.clone() for n, v in trainer.evaluation.network.state_dict().items()}
                     seconds[str(done)] = f"{trainer.seconds:.3f}"
                 if progress.row:
+                    speed = _speed(progress.row, rows[-1] if rows else {}, options.batch, config["kind"])
                     rows.append(progress.row)
-                    bar.set_postfix({"loss": f"{progress.row['loss']:.3g}"}, refresh=False)
+                    bar.set_postfix({"loss": f"{progress.row['loss']:.3g}"} | speed, refresh=False)
+                    for name, value in progress.row.items():
+                        if name != "step":
+                            events.add_scalar(name, value, done)
                     if "map_error" in progress.row or done == options.iterations:
                         shown = "  ".join(f"{k} {v:.4g}" for k, v in progress.row.items() if k != "step")
                         log.info("%s: step %d  %s", label, done, shown)
         except NonFiniteError as error:
-            status, reason = "failed", str(error)
+            # A GPU had gone on; what came after the fault is no training.
+            status, reason, done = "failed", str(error), error.step - 1
             log.error("%s: %s", label, reason)
     final = rows[-1].get("map_error", 0.0) if rows else 0.0
     if status == "ok" and limit is not None and final > limit:
@@ -77,6 +92,14 @@ def run_training(
     save_weights(Path(outputs.weights), trainer.evaluation.network, {"problem": config["problem"], "status": status})
     if outputs.snapshots:
         save_tensors(outputs.snapshots, kept, {"status": status} | seconds)
+    if outputs.averages:
+        others = trainer.averages if len(trainer.averages) > 1 else {}
+        states = {value: average.network.state_dict() for value, average in others.items()}
+        save_tensors(
+            outputs.averages,
+            {f"{value}/{name}": tensor for value, state in states.items() for name, tensor in state.items()},
+            {"status": status, "profile": options.ema_profile},
+        )
     columns = ["step", "seconds", "loss", *trainer.terms, "map_error"]
     write_csv(outputs.curve, rows, columns)
     outcome = {
@@ -102,10 +125,22 @@ def run_training(
     log.info("%s: %s after %d steps, %.1f s", label, status, done, trainer.seconds)
 
 
+def _speed(row: dict[str, float], before: dict[str, float], batch: int, unit: str) -> dict[str, str]:
+    """What the progress bar says beside the loss: samples per second since the last row and a GPU's peak memory."""
+    import torch
+
+    shown = {}
+    if (seconds := row["seconds"] - before.get("seconds", 0)) > 0:
+        shown[f"{unit}/s"] = f"{(row['step'] - before.get('step', 0)) * batch / seconds:,.0f}"
+    if peak := torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0:
+        shown["memory"] = f"{peak / 2**30:.1f} GiB"
+    return shown
+
+
 def no_training(config: dict[str, Any], device: str, started: str, outputs: argparse.Namespace, reason: str) -> None:
     """Write the files of a run that could not begin, because what it starts from failed: no weights and no curve."""
     log.error("%s", reason)
-    for path in filter(None, (outputs.weights, outputs.snapshots)):
+    for path in filter(None, (outputs.weights, outputs.snapshots, outputs.averages)):
         save_tensors(path, {}, {"status": "failed"})
     write_csv(outputs.curve, [], ["step", "seconds", "loss"])
     outcome = {"status": "failed", "reason": reason, "iterations": 0, "batch": config["training"]["batch"]}

@@ -11,6 +11,7 @@ from ttfm.steps.common import (
     config_argument,
     images_argument,
     kept_steps,
+    labelled,
     load_network,
     path_argument,
     pick_device,
@@ -68,13 +69,16 @@ def run(arguments: argparse.Namespace) -> None:
         noise = source_noise(config, asked["seed"], asked["count"], "trajectory-noise", images=arguments.images)
         pieces = noise.to(device).split(BATCH)
         with torch.no_grad():
-            for x0 in progress(pieces, len(pieces), f"{config['problem']}: trajectories", "batch"):
-                steps = enumerate(trajectory(field, x0, asked["solver"], asked["steps"]))
-                path.append(torch.stack([state for index, state in steps if index in kept]).cpu())
+            for piece, x0 in enumerate(progress(pieces, len(pieces), f"{config['problem']}: trajectories", "batch")):
+                with labelled(config, len(x0), device, piece * BATCH):
+                    steps = enumerate(trajectory(field, x0, asked["solver"], asked["steps"]))
+                    path.append(torch.stack([state for index, state in steps if index in kept]).cpu())
     arrays = {}
     if path:
         states = torch.cat(path, dim=1)
-        arrays = {"times": times, "path": states.numpy()} | _schedules(field, torch.from_numpy(times), states, device)
+        with labelled(config, min(SCHEDULED, states.shape[1]), device):
+            schedules = _schedules(field, torch.from_numpy(times), states, device)
+        arrays = {"times": times, "path": states.numpy()} | schedules
     write_arrays(arguments.out, arrays)
     status = "failed" if reason else "ok"
     write_record(arguments.record, config, device, started, status=status, reason=reason)

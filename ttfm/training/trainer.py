@@ -2,67 +2,33 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ttfm.data.sources import Gaussian, Source
 from ttfm.flow.flow_map import FlowMap
+from ttfm.flow.labels import bound
 from ttfm.flow.solvers import Field
 from ttfm.losses.base import Batch, Loss
-from ttfm.options import Count, Decay, Positive, Range
+from ttfm.networks.embeddings import classes_of
 from ttfm.seeds import generator
 from ttfm.training.clock import seconds
-from ttfm.training.ema import EMA
+from ttfm.training.ema import EMA, PowerEMA
+from ttfm.training.meter import Meter, NonFiniteError
+from ttfm.training.options import TrainingOptions
+
+__all__ = ["Data", "NonFiniteError", "Progress", "Trainer", "TrainingOptions", "Trajectories"]
 
 
 class Data(Protocol):
-    """Whatever yields training data."""
+    """Whatever yields training data; with classes also ``draw``, which returns them and their labels ``(count,)``."""
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` data points of shape ``(count, *shape)``."""
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """How a network is trained.
-
-    Attributes:
-        iterations: number of optimizer steps.
-        batch: samples per step.
-        lr: peak learning rate of Adam.
-        warmup: steps of linear warm-up of the learning rate.
-        schedule: "cosine" decays the learning rate to zero over ``iterations``, "constant" keeps it.
-        beta2: decay of Adam's second moment.
-        ema: decay of the evaluation EMA.
-        log_every: steps between rows of the training curve.
-        probe_every: steps between measurements of the map error; 0 for none.
-        snapshots: steps after which the evaluation EMA is kept, to be scored beside the final one.
-    """
-
-    iterations: Count = 4000
-    batch: Count = 256
-    lr: Positive = 1e-3
-    warmup: Annotated[int, Range(0)] = 0
-    schedule: Literal["cosine", "constant"] = "cosine"
-    beta2: Decay = 0.999
-    ema: Decay = 0.999
-    log_every: Count = 100
-    probe_every: Annotated[int, Range(0)] = 500
-    snapshots: list[Count] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        if self.snapshots and max(self.snapshots) > self.iterations:
-            raise ValueError(f"snapshots: {max(self.snapshots)} is after the last of {self.iterations} iterations")
-
-    def learning_rate(self, step: int) -> float:
-        """The learning rate of optimizer step ``step`` (0-based)."""
-        rate = self.lr * min(1.0, (step + 1) / self.warmup) if self.warmup else self.lr
-        return rate * (1 + math.cos(math.pi * step / self.iterations)) / 2 if self.schedule == "cosine" else rate
 
 
 @dataclass(frozen=True)
@@ -73,15 +39,13 @@ class Trajectories:
         times: from 0 to 1, shape ``(M,)``.
         path: states at these times, shape ``(M, N, *shape)``.
         schedules: the best times of each number k of Euler steps along them, ``(k + 1,)``.
+        labels: class of each trajectory, ``(N,)``; None without classes.
     """
 
     times: Tensor
     path: Tensor
     schedules: dict[int, Tensor] = field(default_factory=dict)
-
-
-class NonFiniteError(RuntimeError):
-    """A loss term or the map error became NaN or infinite; the message names it, the step and the seed."""
+    labels: Tensor | None = None
 
 
 @dataclass
@@ -128,8 +92,17 @@ class Trainer:
             raise ValueError(f"loss {self.loss.name!r} needs a teacher's velocity field and none was given")
         if self.loss.offline and self.trajectories is None:
             raise ValueError(f"loss {self.loss.name!r} trains on the teacher's stored trajectories and none were given")
-        self.student = FlowMap(self.network)
-        self.evaluation = EMA(self.network, self.options.ema)
+        self._classes = classes_of(self.network)
+        found = getattr(self.data, "classes", self._classes if hasattr(self.data, "draw") else 0)
+        if self._classes and found != self._classes:
+            raise ValueError(f"network.classes: {self._classes} is not allowed; the data have {found or 'no'} classes")
+        on_gpu = next(self.network.parameters()).is_cuda
+        if on_gpu if self.options.channels_last is None else self.options.channels_last:
+            self.network.to(memory_format=torch.channels_last)
+        self.student = FlowMap(self.network, self.options.precision)
+        average = PowerEMA if self.options.ema_profile == "power" else EMA
+        self.averages = {value: average(self.network, value) for value in self.options.averages}
+        self.evaluation = next(iter(self.averages.values()))
         decay = self.loss.target_decay
         if self.loss.stages and decay is not None:
             raise ValueError(f"loss {self.loss.name!r} asks for a target that is both averaged and renewed in stages")
@@ -137,12 +110,12 @@ class Trainer:
         # with decay 0 that is updated at the stage's start alone.
         self._target_ema = EMA(self.network, decay or 0.0) if decay or self.loss.stages else None
         followed = self._target_ema.network if self._target_ema else self.network
-        self.target = FlowMap(followed) if decay is not None or self.loss.stages else None
+        self.target = FlowMap(followed, self.options.precision) if decay is not None or self.loss.stages else None
         self._teacher_calls = 0
 
     def _ask_teacher(self, t: Tensor, x: Tensor) -> Tensor:
         assert self.teacher is not None
-        self._teacher_calls += len(x)
+        self._teacher_calls += len(x) * getattr(self.teacher, "evaluations", 1)
         return self.teacher(t, x)
 
     def batch(self, step: int, device: torch.device) -> Batch:
@@ -151,74 +124,111 @@ class Trainer:
         Times are ordered pairs, uniform on 0 <= s <= t <= 1.
         """
         source = generator(self.seed, self.stream, step, device)
-        x1 = self.data.sample(self.options.batch, source).to(device)
+        x1, labels = self._draw(source)
+        if device.type == "cuda" and x1.device.type == "cpu":
+            # Only from pinned memory does a copy not wait for the GPU.
+            x1 = x1.pin_memory()
+        x1 = x1.to(device, non_blocking=True)
         x0 = self.source.sample(lambda _: torch.randn(x1.shape, generator=source, device=device))
         s, t = torch.rand(2, len(x1), generator=source, device=device).sort(dim=0).values
         progress = step / self.options.iterations
         if not (self.loss.offline and self.trajectories):
-            return Batch(x0, x1, s, t, source, progress)
+            return Batch(x0, x1, s, t, source, progress, labels=self._with_null(labels, step, device))
         stored = self.trajectories
-        path = stored.path[:, torch.randint(stored.path.shape[1], (len(x1),), generator=source, device=device)]
-        return Batch(path[0], path[-1], s, t, source, progress, stored.times, path, stored.schedules)
+        index = torch.randint(stored.path.shape[1], (len(x1),), generator=source, device=device)
+        path = stored.path[:, index]
+        labels = None if stored.labels is None else stored.labels[index]
+        labels = self._with_null(labels, step, device)
+        return Batch(path[0], path[-1], s, t, source, progress, stored.times, path, stored.schedules, labels)
+
+    def _draw(self, source: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """A batch of data and, for a network with classes, their labels."""
+        if not self._classes:
+            return self.data.sample(self.options.batch, source), None
+        return self.data.draw(self.options.batch, source)  # type: ignore[attr-defined]
+
+    def _with_null(self, labels: Tensor | None, step: int, device: torch.device) -> Tensor | None:
+        """The labels with the null class in place of those that are dropped; of a stream of their own."""
+        if not self._classes:
+            return None
+        if labels is None:
+            raise ValueError(f"network.classes: {self._classes} classes were asked for and the data have no labels")
+        labels = labels.to(device, non_blocking=True)
+        if not self.options.label_dropout:
+            return labels
+        source = generator(self.seed, f"{self.stream}-labels", step, device)
+        dropped = torch.rand(len(labels), generator=source, device=device) < self.options.label_dropout
+        return torch.where(dropped, self._classes, labels)
 
     def run(self) -> Iterator[Progress]:
         """Train, yielding after every step.
 
+        On the CPU every step is looked at before it changes the network. A GPU is not made to wait for that: it is
+        looked at where a row of the curve is due or a snapshot taken, and the network may have gone on from a value
+        that was not finite.
+
         Raises:
-            NonFiniteError: as soon as a loss term or the map error is not finite.
+            NonFiniteError: naming the step at which a loss term or the map error was not finite.
         """
         options, device = self.options, next(self.network.parameters()).device
         teacher = self._ask_teacher if self.loss.needs_teacher else None
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=options.lr, betas=(0.9, options.beta2), fused=True)
+        weights = list(self.network.parameters())
+        betas, decay = (0.9, options.beta2), options.weight_decay
+        optimizer = torch.optim.AdamW(weights, lr=options.lr, betas=betas, weight_decay=decay, fused=True)
         self.network.train()
-        sums: dict[str, float] = {}
+        meter, waits = Meter(self.seed), device.type != "cuda"
         for step in range(options.iterations):
             started = seconds(device)
             for group in optimizer.param_groups:
                 group["lr"] = options.learning_rate(step)
             if self._target_ema and self.loss.stages and step and self._stage(step) > self._stage(step - 1):
                 self._target_ema.update()
-            terms = self.loss.terms(self.batch(step, device), self.student, self.target, teacher)
+            batch = self.batch(step, device)
+            with bound(batch.labels):
+                terms = self.loss.terms(batch, self.student, self.target, teacher)
             total = self.loss.total(terms)
-            values = {"loss": total.item()} | {name: value.detach().mean().item() for name, value in terms.items()}
-            self._check(values, step)
+            meter.add(step + 1, total, terms)
+            if waits:
+                meter.look()
             optimizer.zero_grad(set_to_none=True)
             total.backward()
+            if options.clip:
+                nn.utils.clip_grad_norm_(weights, options.clip)
             optimizer.step()
-            self.evaluation.update()
+            for average in self.averages.values():
+                average.update()
             if self._target_ema and not self.loss.stages:
                 self._target_ema.update()
+            if self._row_due(step + 1) or step + 1 in options.snapshots:
+                meter.look()
             self.seconds += seconds(device) - started
             self.calls = self._count_calls(step + 1)
             self.terms = list(dict.fromkeys([*self.terms, *terms]))
-            sums = {name: sums.get(name, 0.0) + value for name, value in values.items()}
-            yield Progress(step + 1, self._row(step + 1, sums))
+            yield Progress(step + 1, self._row(step + 1, meter.sums) if self._row_due(step + 1) else None)
         self.network.eval()
 
     def _stage(self, step: int) -> int:
         return step * self.loss.stages // self.options.iterations
 
-    def _check(self, values: dict[str, float], step: int) -> None:
-        # Named terms before their sum, so that the culprit is named.
-        for name in reversed(values):
-            if not math.isfinite(values[name]):
-                raise NonFiniteError(f"non-finite loss term {name!r} at step {step + 1} (seed {self.seed})")
+    def _probe_due(self, step: int) -> bool:
+        every, last = self.options.probe_every, step == self.options.iterations
+        return bool(self.probe is not None and every and (step % every == 0 or last))
 
-    def _row(self, step: int, sums: dict[str, float]) -> dict[str, float] | None:
+    def _row_due(self, step: int) -> bool:
+        last = step == self.options.iterations
+        return step % self.options.log_every == 0 or last or self._probe_due(step)
+
+    def _row(self, step: int, sums: dict[str, float]) -> dict[str, float]:
         options = self.options
-        last = step == options.iterations
-        due = self.probe is not None and options.probe_every and (step % options.probe_every == 0 or last)
-        if not (step % options.log_every == 0 or last or due):
-            return None
         count = step % options.log_every or options.log_every
         row: dict[str, float] = {"step": step, "seconds": round(self.seconds, 3)}
         row |= {name: value / count for name, value in sums.items()}
-        if due:
+        if self._probe_due(step):
             assert self.probe is not None
             try:
                 row["map_error"] = self.probe(self.evaluation.network)
             except ValueError as error:
-                raise NonFiniteError(f"map error at step {step} (seed {self.seed}): {error}") from error
+                raise NonFiniteError(f"map error at step {step} (seed {self.seed}): {error}", step) from error
         if step % options.log_every == 0:
             sums.clear()
         return row
@@ -231,8 +241,3 @@ class Trainer:
         jvp = sum(model.calls["jvp"] for model in models) / batch
         backward = sum(model.calls["differentiated"] for model in models) / batch
         return {"forward": forward, "backward": backward, "jvp": jvp, "teacher": self._teacher_calls / batch}
-
-
-def parameter_count(network: nn.Module) -> int:
-    """Number of trainable scalars."""
-    return sum(p.numel() for p in network.parameters() if p.requires_grad)

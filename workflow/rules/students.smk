@@ -13,6 +13,7 @@ rule student:
         weights=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/weights.safetensors",
         curve=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/curve.csv",
         snapshots=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/snapshots.safetensors",
+        averages=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/averages.safetensors",
         record=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/record.json",
     log:
         f"{ROOT}/logs/{{problem}}/{{student}}/{{seed}}/student.log",
@@ -32,4 +33,4 @@ rule student:
         "python -m ttfm student --config {input.config} {params.images} --teacher {input.teacher}"
         " --teacher-record {input.teacher_record} --solution {input.solution}"
         " --solution-record {input.solution_record} {params.start} --weights {output.weights} --curve {output.curve}"
-        " --snapshots {output.snapshots} --record {output.record} 2> {log}"
+        " --snapshots {output.snapshots} --averages {output.averages} --record {output.record} 2> {log}"

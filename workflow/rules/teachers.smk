@@ -7,6 +7,7 @@ rule teacher:
     output:
         weights=f"{ROOT}/{{problem}}/teacher/weights.safetensors",
         curve=f"{ROOT}/{{problem}}/teacher/curve.csv",
+        averages=f"{ROOT}/{{problem}}/teacher/averages.safetensors",
         record=f"{ROOT}/{{problem}}/teacher/record.json",
     log:
         f"{ROOT}/logs/{{problem}}/teacher.log",
@@ -23,7 +24,7 @@ rule teacher:
         "Train the teacher of {wildcards.problem}"
     shell:
         "python -m ttfm teacher --config {input.config} {params.images} --weights {output.weights} --curve {output.curve}"
-        " --record {output.record} 2> {log}"
+        " --averages {output.averages} --record {output.record} 2> {log}"
 
 
 rule solution:
