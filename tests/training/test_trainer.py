@@ -9,6 +9,7 @@ import torch
 
 from ttfm.data.densities import Ring
 from ttfm.data.digits import Digits
+from ttfm.data.images import Images
 from ttfm.flow.labels import bound
 from ttfm.losses import load_modules
 from ttfm.losses.itvm import ITVM
@@ -87,12 +88,16 @@ def test_of_several_averages_the_first_is_evaluated():
     assert not torch.equal(parameters(run.averages[0.99].network), parameters(one.evaluation.network))
 
 
+def digits():
+    return Images(Digits().read().splits["train"].images, maximum=Digits.maximum)
+
+
 def test_memory_format_changes_no_result_beyond_rounding():
     def trained(**options):
         torch.manual_seed(0)
         net = UNet((1, 8, 8), channels=8, embedding=16)
         settings = TrainingOptions(iterations=3, batch=4, log_every=1, **options)
-        rows = [progress.row["loss"] for progress in Trainer(net, LOSSES["fm"](), Digits(), None, settings, 0).run()]
+        rows = [progress.row["loss"] for progress in Trainer(net, LOSSES["fm"](), digits(), None, settings, 0).run()]
         return net.down[1].weight, rows
 
     (last, rows), (plain, expected) = trained(channels_last=True), trained()
@@ -346,6 +351,6 @@ def test_trajectories_carry_their_classes():
 
 
 def test_classes_that_the_data_do_not_have_are_refused():
-    for data, message in ((Digits(), "the data have no classes"), (Classified(), "the data have 2 classes")):
+    for data, message in ((digits(), "the data have no classes"), (Classified(), "the data have 2 classes")):
         with pytest.raises(ValueError, match=rf"network.classes: 3 .* {message}"):
             Trainer(labelled_network(3), LOSSES["fm"](), data, None, TrainingOptions(), 0)

@@ -28,6 +28,11 @@ class Images:
         self.labels = None if labels is None else torch.from_numpy(np.array(labels, dtype=np.int64))
         self._held: dict[torch.device, tuple[Tensor | None, Tensor | None]] = {}
 
+    @property
+    def classes(self) -> int:
+        """Number of classes; 0 for a set without."""
+        return 0 if self.labels is None else int(self.labels.max()) + 1
+
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` images, shape ``(count, C, H, W)``, float32 on the generator's device."""
         return self.draw(count, generator)[0]
