@@ -45,7 +45,7 @@ BAD = [
         "students.itvm.training.iterations: 0 is not allowed; it must be at l",
     ),
     ("students/itvm/colour", "red", "students.itvm: unknown key ('colour' was unexpected)"),
-    ("problems/ring/data/name", "rings", "problems.ring.data.name: 'rings' is unknown; one of 'checkerboard'"),
+    ("problems/ring/data/name", "rings", "problems.ring.data.name: 'rings' is unknown; one of 'celeba', "),
     ("problems/ring/data/std", -1.0, "problems.ring.data.std: -1.0 is not allowed; it must be greater than 0"),
     ("problems/ring/network/name", "cnn", "problems.ring.network.name: 'cnn' is unknown"),
     ("problems/ring/network", {"name": "unet"}, "problems.ring.network.name: 'unet' is for images, and 'ring' is not"),
