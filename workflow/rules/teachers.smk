@@ -2,7 +2,8 @@ rule teacher:
     input:
         config=f"{ROOT}/plan/{{problem}}/teacher.json",
         loss=loss_files,
-        code=TRAINING + modules("steps/teacher.py"),
+        imported=teacher_files,
+        code=TRAINING + modules("steps/teacher.py", "steps/imported.py"),
     output:
         weights=f"{ROOT}/{{problem}}/teacher/weights.safetensors",
         curve=f"{ROOT}/{{problem}}/teacher/curve.csv",
