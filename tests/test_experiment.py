@@ -82,6 +82,10 @@ BAD = [
     ("problems/ring/network/preset", "S", "problems.ring.network.preset: 'mlp' has no presets; leave it out"),
     ("problems/digits/network", {"name": "dit", "preset": "XL"}, "network.preset: 'XL' is unknown; one of 'B', 'L'"),
     ("problems/digits/network", {"name": "dit", "preset": "S", "hads": 2}, "unknown key ('hads' was unexpected)"),
+    ("problems/digits/teacher", {"weights": "nowhere"}, "problems.digits.teacher.weights: 'nowhere' is no file"),
+    ("problems/digits/teacher", {"weights": 3}, "problems.digits.teacher.weights: 3 is no file; it must be a path"),
+    ("problems/digits/teacher", {"adapter": "a.py"}, "teacher.adapter: it reads the file that problems.digits.teacher"),
+    ("problems/ring/teacher", {"weights": "w"}, "the velocity of this data is known in closed form; leave weights out"),
     ("students/teacher", {"loss": "cd"}, "students.teacher: this name is taken"),
 ]
 
@@ -231,6 +235,24 @@ def test_guidance_reaches_whoever_asks_the_teacher_and_not_its_training(tiny):
     assert without == {"data.json", "teacher.json", "classifier.json"}
     expected = {"scale": 2, "interval": [0.0, 1.0], "schedule": "constant", "alpha": 12.0}
     assert configs["digits/solution.json"]["guidance"] == expected
+
+
+def test_an_imported_teachers_files_reach_its_config_alone(tiny):
+    before = resolved(copy.deepcopy(tiny)).configs
+    tiny["problems"]["digits"].setdefault("teacher", {})["weights"] = "pyproject.toml"
+    after = resolved(tiny).configs
+    assert {path for path in before if before[path] != after[path]} == {"digits/teacher.json"}
+    assert after["digits/teacher.json"] == before["digits/teacher.json"] | {"import": {"weights": "pyproject.toml"}}
+
+
+def test_a_missing_solver_is_named_and_its_tolerances_reach_the_solution(tiny, monkeypatch):
+    put(tiny, "problems/digits/evaluation/solver", "dopri5")
+    monkeypatch.setattr("ttfm.problem_checks.find_spec", lambda name: None)
+    with pytest.raises(ExperimentError, match=r"solver: 'dopri5' needs torchdiffeq, .* pip install 'ttfm\[dopri5\]'"):
+        resolved(copy.deepcopy(tiny))
+    monkeypatch.setattr("ttfm.problem_checks.find_spec", lambda name: name)
+    asked = resolved(tiny).configs["digits/solution.json"]["evaluation"]
+    assert asked["solver"] == "dopri5" and asked["rtol"] == asked["atol"] == 1e-5 and "steps" not in asked
 
 
 def test_low_precision_is_timed_as_it_is_trained(tiny):

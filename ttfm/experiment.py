@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator, validators
 from ttfm.evaluation.catalogue import METRICS, asked_metrics
 from ttfm.evaluation.catalogue import names as metric_names
 from ttfm.networks.presets import PRESETS
+from ttfm.problem_checks import IMPORT, teacher_faults
 
 Config = dict[str, Any]
 
@@ -152,8 +153,9 @@ def validate(config: Config, registry: Config, schema: Config) -> Config:
     for label, problem in config["problems"].items():
         where = f"problems.{label}"
         data, network = problem["data"], problem["network"]
-        for part in ("teacher", "training"):
-            faults += schema_faults(registry["training"], problem[part], f"{where}.{part}")
+        trained = {key: value for key, value in problem["teacher"].items() if key not in IMPORT}
+        for part, options in (("teacher", trained), ("training", problem["training"])):
+            faults += schema_faults(registry["training"], options, f"{where}.{part}")
         for student, override in problem["students"].items():
             at = f"{where}.students.{student}"
             unknown = _check_name(student, config["students"], at)
@@ -178,7 +180,7 @@ def validate(config: Config, registry: Config, schema: Config) -> Config:
             )
             faults += _check_source(problem, registry, f"{where}.source")
             faults += _check_teacher_loss(problem, registry, f"{where}.teacher_loss")
-            faults += _check_guidance(problem, f"{where}.guidance")
+            faults += teacher_faults(problem, registry["data"][data["name"]]["closed_form"], where)
             asked, there = network.get("classes", 0), registry["data"][data["name"]].get("classes")
             if asked and there is not None and asked != there:
                 faults.append(f"{where}.network.classes: {asked} is not allowed; {data['name']!r} has {there} classes")
@@ -241,19 +243,6 @@ def _check_teacher_loss(problem: Config, registry: Config, where: str) -> list[s
         )
     if registry["data"][problem["data"]["name"]]["closed_form"] and asked != {"name": "fm"}:
         faults.append(f"{where}: the velocity of {problem['data']['name']!r} is known in closed form; leave this out")
-    return faults
-
-
-def _check_guidance(problem: Config, where: str) -> list[str]:
-    """Guidance is between what a network knows with and without labels."""
-    if "guidance" not in problem:
-        return []
-    start, end = problem["guidance"]["interval"]
-    faults = [] if start < end else [f"{where}.interval: [{start}, {end}] is not allowed; the first time comes first"]
-    if not problem["network"].get("classes"):
-        faults.append(f"{where}: the teacher needs labels; set network.classes to the number of the data's classes")
-    elif not (problem["training"] | problem["teacher"]).get("label_dropout"):
-        faults.append(f"{where}: the teacher must learn without labels too; set teacher.label_dropout, to 0.1 say")
     return faults
 
 

@@ -11,6 +11,7 @@ from ttfm.evaluation.catalogue import names as metric_names
 from ttfm.experiment import Config, ExperimentError, cannot_be_run, validate
 from ttfm.networks.presets import with_preset
 from ttfm.options import fill
+from ttfm.problem_checks import IMPORT
 
 CLASSIFIER_SEED = 0
 """The classifier measures; it is the same in every experiment, whatever the seeds of its students."""
@@ -161,6 +162,8 @@ class _Problem:
         """Every run's configuration, by its path below the problem's plan folder."""
         evaluation, network = self.about["evaluation"], {"network": self.network}
         training = fill(self.registry["training"], self.about["training"])
+        solved = ("rtol", "atol") if evaluation["solver"] == "dopri5" else ("steps",)
+        imported = {key: self.about["teacher"][key] for key in IMPORT if key in self.about["teacher"]}
         teacher_loss = self._teacher_loss()
         modules = self.registry["losses"][teacher_loss["name"]]["modules"]
         found: dict[str, Config] = {
@@ -168,12 +171,14 @@ class _Problem:
             "teacher.json": network
             | {"loss": teacher_loss, "loss_modules": modules, "training": self.teacher}
             | {"seed": self.about["teacher_seed"]},
-            "solution.json": network | {"evaluation": _part(evaluation, "samples", "seed", "solver", "steps")},
+            "solution.json": network | {"evaluation": _part(evaluation, "samples", "seed", "solver", *solved)},
             "baselines.json": network | self._scored(),
             "timing.json": network
             | {"students": {label: _part(s, "loss", "loss_modules") for label, s in self.students.items()}}
             | _part(training, "batch", "lr"),
         }
+        if imported:
+            found["teacher.json"]["import"] = imported
         if training["precision"] != "float32":
             found["timing.json"]["training"] = _part(training, "precision")
         if self.common["data"]["name"] == "digits":

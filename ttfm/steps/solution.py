@@ -26,10 +26,17 @@ from ttfm.steps.common import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
+    from torch import Tensor
+
+    from ttfm.flow.solvers import Field
 
 KEPT_TIMES = 33
 KEPT_PATHS = 64
+PIECE = 2**22
+"""Components of the states that are integrated at once: all samples of points, some hundreds of images."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,26 +69,46 @@ def _solve(config: dict[str, Any], arguments: argparse.Namespace, device: str) -
     import numpy as np
     import torch
 
-    from ttfm.flow.solvers import trajectory
-
     evaluation = config["evaluation"]
     field = teacher_field(config, load_network(arguments.teacher, config, device))
     x0 = source_noise(config, evaluation["seed"], evaluation["samples"], "evaluation-noise", images=arguments.images)
-    state = x0.to(device, torch.float64 if config["closed_form"] else torch.float32)
-    steps = evaluation["steps"]
+    steps = evaluation.get("steps", KEPT_TIMES - 1)
     kept = kept_steps(steps, KEPT_TIMES)
-    solved = trajectory(field, state, evaluation["solver"], steps)
-    states = progress(solved, steps + 1, f"{config['problem']}: fine ODE")
-    paths = []
-    with torch.no_grad(), labelled(config, len(x0), device):
-        for index, state in enumerate(states):
-            if index in kept:
+    pieces = x0.split(max(KEPT_PATHS, PIECE // x0[0].numel()))
+    ends, paths = [], []
+    states = progress(_states(config, field, pieces, device), len(pieces) * (steps + 1), f"{config['problem']}: ODE")
+    with torch.no_grad():
+        for number, state in enumerate(states):
+            piece, index = divmod(number, steps + 1)
+            if piece == 0 and index in kept:
                 paths.append(state[:KEPT_PATHS].float().cpu().numpy())
-    if not state.isfinite().all():
+            if index == steps:
+                ends.append(state.float().cpu())
+    solution = torch.cat(ends)
+    if not solution.isfinite().all():
         return {}, "the teacher's fine ODE solution is not finite"
     return {
         "x0": x0.numpy(),
-        "x1": state.float().cpu().numpy(),
+        "x1": solution.numpy(),
         "times": (kept / steps).astype(np.float32),
         "paths": np.stack(paths),
     }, ""
+
+
+def _states(config: dict[str, Any], field: Field, pieces: tuple[Tensor, ...], device: str) -> Iterator[Tensor]:
+    """All states of every piece's integration, one piece after the other."""
+    import torch
+
+    from ttfm.flow.adaptive import dopri5
+    from ttfm.flow.solvers import trajectory
+
+    evaluation, first = config["evaluation"], 0
+    for x0 in pieces:
+        x = x0.to(device, torch.float64 if config["closed_form"] else torch.float32)
+        with labelled(config, len(x), device, first):
+            if evaluation["solver"] == "dopri5":
+                times = torch.linspace(0, 1, KEPT_TIMES, dtype=torch.float64)
+                yield from dopri5(field, x, times, evaluation["rtol"], evaluation["atol"])
+            else:
+                yield from trajectory(field, x, evaluation["solver"], evaluation["steps"])
+        first += len(x)

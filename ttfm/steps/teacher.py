@@ -1,4 +1,6 @@
-"""Train a problem's teacher by flow matching, or fit the common start of a closed-form teacher's students."""
+"""Train a problem's teacher, take one that was trained elsewhere, or fit the common start of a closed-form
+one's students.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import argparse
 
 from ttfm.provenance import now
 from ttfm.steps.common import build_loss, config_argument, images_argument, pick_device, read_config
+from ttfm.steps.imported import import_teacher
 from ttfm.steps.training import output_arguments, run_training
 
 
@@ -27,6 +30,9 @@ def run(arguments: argparse.Namespace) -> None:
     started = now()
     config = read_config(arguments.config)
     device = pick_device(config["device"])
+    if "import" in config:
+        import_teacher(config, device, started, arguments)
+        return
     data = build_data(config["data"], arguments.images)
     torch.manual_seed(generator(config["seed"], "init").initial_seed())
     trainer = Trainer(

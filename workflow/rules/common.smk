@@ -69,6 +69,11 @@ def loss_files(wildcards):
     return PLAN.loss_files[PLAN.configs[f"{wildcards.problem}/teacher.json"]["loss"]["name"]]
 
 
+def teacher_files(wildcards):
+    """The files of a teacher that was trained elsewhere."""
+    return list(PLAN.configs[f"{wildcards.problem}/teacher.json"].get("import", {}).values())
+
+
 def every_loss_file(wildcards):
     return sorted({path for student in STUDENTS.values() for path in PLAN.loss_files[student["loss"]]})
 

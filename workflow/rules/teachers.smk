@@ -3,7 +3,8 @@ rule teacher:
         unpack(image_set),
         config=f"{ROOT}/plan/{{problem}}/teacher.json",
         loss=loss_files,
-        code=TRAINING + modules("steps/teacher.py"),
+        imported=teacher_files,
+        code=TRAINING + modules("steps/teacher.py", "steps/imported.py"),
     output:
         weights=f"{ROOT}/{{problem}}/teacher/weights.safetensors",
         curve=f"{ROOT}/{{problem}}/teacher/curve.csv",
