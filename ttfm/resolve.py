@@ -114,7 +114,7 @@ class _Problem:
             "shape": self.shape,
             "teacher": "closed_form" if self.entry["closed_form"] else "learned",
             "headline": self.about["evaluation"]["headline"],
-            "metrics": metric_names(self.kind, asked_metrics(self.about["evaluation"]), self.common["data"]["name"]),
+            "metrics": metric_names(self.kind, asked_metrics(self.about["evaluation"])),
             "seeds": self.seeds,
             "snapshots": any(student["training"]["snapshots"] for student in self.students.values()),
             "maps": self.about["evaluation"]["maps"],
@@ -189,7 +189,9 @@ class _Problem:
 
     def _scored(self) -> Config:
         return {
-            "evaluation": _part(self.about["evaluation"], "samples", "seed", "shown", "histogram_samples"),
+            "evaluation": _part(
+                self.about["evaluation"], "samples", "seed", "shown", "histogram_samples", "metrics", "reference"
+            ),
             "budgets": self.config["budgets"],
         }
 

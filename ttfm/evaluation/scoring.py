@@ -23,6 +23,8 @@ NO_MAP = {
     "own": "the model has a sampler of its own and no flow map",
 }
 """Why a model that learns something else than a flow map has no defects of one."""
+SAME = "an image compared with itself: its PSNR is infinite"
+DIGITS = "digits-classifier"
 NOT_REPRODUCED = "a set of real data has no noise it came from"
 
 Row = dict[str, Any]
@@ -77,7 +79,8 @@ class Scorer:
         elif self.classifier:
             from ttfm.evaluation import features, scores
 
-            common = {"N": len(samples), "split": "test", "extractor": features.extractor_name(self.classifier)}
+            extractor = features.extractor_name(DIGITS, self.classifier)
+            common = {"N": len(samples), "split": "test", "extractor": extractor}
             for name, score in (("fd-digits", scores.frechet_distance), ("kid-digits", scores.kid)):
                 yield self._measured(samples, name, self._feature_score, score, samples) | common
 
@@ -85,24 +88,38 @@ class Scorer:
         from ttfm.evaluation import features
 
         assert self.classifier is not None
-        return score(features.extract(samples, self.classifier), self._reference_features)
+        pixels = features.quantise(samples).numpy()
+        return score(features.extract(pixels, DIGITS, self.classifier)["64"], self._reference_features)
 
     def pairs(self, samples: Tensor | None, reason: str = "") -> Iterator[Row]:
         """Metrics of samples against the fine solution from the same noise; rows without a value where ``reason``."""
         count = len(self.solution)
         common = {"N": count, "split": "-", "extractor": "-"}
-        name = "endpoint_rmse" if self.kind == "points" else "l2"
-        measure = paired.endpoint_rmse if self.kind == "points" else paired.l2
-        if samples is None:
-            yield {"metric": name, "status": "skipped", "reason": reason} | common
-        else:
-            yield self._measured(samples, name, measure, samples, self.solution) | common
-        if self.kind == "images":
-            yield self._perceptual(samples, reason) | {"N": count, "split": "-"}
+        if self.kind == "points":
+            if samples is None:
+                yield {"metric": "endpoint_rmse", "status": "skipped", "reason": reason} | common
+            else:
+                yield self._measured(samples, "endpoint_rmse", paired.endpoint_rmse, samples, self.solution) | common
+            return
+        yield from (row | common for row in self._pixels(samples, reason))
+        yield self._perceptual(samples, reason) | {"N": count, "split": "-"}
+
+    def _pixels(self, samples: Tensor | None, reason: str) -> Iterator[Row]:
+        """Errors of images as bytes."""
+        from ttfm.evaluation import features
+
+        for name, measure in (("l2", paired.image_l2), ("psnr", paired.psnr)):
+            if samples is None or (name == "psnr" and samples is self.solution):
+                yield {"metric": name, "status": "skipped", "reason": reason or SAME}
+                continue
+            compare = lambda x, y, measure=measure: measure(  # noqa: E731
+                features.quantise(x).numpy(), features.quantise(y).numpy()
+            )
+            yield self._measured(samples, name, compare, samples, self.solution)
 
     def one(self, metric: str, samples: Tensor, off_path: str = "") -> Row:
         """A single metric of a sample set ``(N, *shape)``; a row without a value where it left the ODE's path."""
-        in_pairs = metric in ("endpoint_rmse", "l2", "lpips-squeeze")
+        in_pairs = metric in ("endpoint_rmse", "l2", "psnr", "lpips-squeeze")
         rows = self.pairs(None if off_path else samples, off_path) if in_pairs else self.distribution(samples)
         return next(row for row in rows if row["metric"] == metric)
 
@@ -116,9 +133,10 @@ class Scorer:
         return row | self._measured(samples, "lpips-squeeze", self._mean_lpips, model, samples)
 
     def _mean_lpips(self, model: nn.Module, samples: Tensor) -> float:
-        from ttfm.evaluation import perceptual
+        from ttfm.evaluation import features, perceptual
 
-        return float(perceptual.lpips_distance(model, samples, self.solution).double().mean())
+        pair = (features.quantise(x).numpy() for x in (samples, self.solution))
+        return perceptual.mean_lpips(model, *pair)
 
     @cached_property
     def _reference_points(self) -> distances.Points:
@@ -129,7 +147,7 @@ class Scorer:
         from ttfm.evaluation import features
 
         assert self.classifier is not None
-        return features.extract(self.reference, self.classifier)
+        return features.extract(features.quantise(self.reference).numpy(), DIGITS, self.classifier)["64"]
 
     @cached_property
     def _lpips_model(self) -> nn.Module | None:

@@ -71,8 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
     snapshots: list[Row] = []
     maps: list[Row] = []
     if training["status"] != "ok":
-        asked = asked_metrics(config["evaluation"])
-        metrics = names(config["kind"], asked, config["data"]["name"])
+        metrics = names(config["kind"], asked_metrics(config["evaluation"]))
         rows = failed_rows(config, metrics, config["budgets"], training["reason"])
     else:
         evaluation = _Evaluation(config, arguments, device, training)

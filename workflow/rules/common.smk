@@ -59,7 +59,7 @@ TRAINING = (
     + DATA
     + modules("training/*.py", "steps/training.py", "losses/base.py", "losses/__init__.py")
 )
-SCORING = BASE + MODEL + DATA + modules("evaluation/*.py", "steps/scoring.py")
+SCORING = BASE + MODEL + DATA + modules("evaluation/*.py", "evaluation/extractors/*.py", "steps/scoring.py")
 
 
 def loss_files(wildcards):

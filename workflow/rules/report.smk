@@ -1,4 +1,5 @@
-REPORTING = BASE + modules("reporting/*.*", "reporting/figures/*.py", "evaluation/catalogue.py")
+CATALOGUE = modules("evaluation/catalogue.py", "evaluation/metric.py", "evaluation/image_metrics.py")
+REPORTING = BASE + CATALOGUE + modules("reporting/*.*", "reporting/figures/*.py")
 TABLES = [name for name in table_files(PROBLEMS) if name != "summary.csv"]
 
 
