@@ -11,7 +11,8 @@ def test_every_metric_of_a_kind_is_listed_in_display_order():
     defects = ["semigroup_defect", "tangent_defect"]
     described = ["straightness", "transport_cost", "jacobian_asymmetry"]
     assert names("points") == ["energy_distance", "sliced_w2", "mmd", "endpoint_rmse", *defects, *described]
-    assert names("images") == [*defects, *described]
+    assert names("images", []) == [*defects, *described]
+    assert names("images") == ["fd-digits", "kid-digits", "lpips-squeeze", "l2", "psnr", *defects, *described]
     asked = ["psnr", "fid", "l2", "fd-digits"]
     assert names("images", asked) == ["fd-digits", "fid", "l2", "psnr", *defects, *described]
     assert names("points", asked) == names("points")

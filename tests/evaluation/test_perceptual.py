@@ -111,7 +111,8 @@ def test_the_other_trunks_are_torchvisions(net, builder, tmp_path):
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        other = getattr(torchvision.models, builder)()
+        # VGG would spend seconds on its initial weights.
+        other = getattr(torchvision.models, builder)(**({"init_weights": False} if net == "vgg" else {}))
     features = {f"features.{name}": value for name, value in other.features.state_dict().items()}
     save_file(features, tmp_path / "trunk.safetensors")
     model = load_lpips(tmp_path / "trunk.safetensors", net)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ttfm.evaluation.image_metrics import IMAGE_METRICS
+from ttfm.evaluation.image_metrics import DEFAULTS, IMAGE_METRICS
 from ttfm.evaluation.metric import Kind, Metric
 
 BINS = 128
@@ -120,8 +120,11 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 """Every metric by name, in display order."""
 
 
-def names(kind: Kind, asked: Iterable[str] = ()) -> list[str]:
-    """The metrics of a problem of this kind, in display order; optional ones only if ``asked`` for."""
+def names(kind: Kind, asked: Iterable[str] = DEFAULTS["digits"]) -> list[str]:
+    """The metrics of a problem of this kind, in display order; optional ones only if ``asked`` for.
+
+    By default those of the digits: tables published before experiments named their metrics have no others of images.
+    """
     wanted = set(asked)
     found = (metric for metric in _ALL if metric.kind in (kind, "both"))
     return [metric.name for metric in found if not metric.optional or metric.name in wanted]
