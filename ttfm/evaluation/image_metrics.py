@@ -6,6 +6,7 @@ Other networks give distances with their own names, which compare with nothing p
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ttfm.evaluation.metric import Metric
@@ -19,15 +20,17 @@ class Network:
         dimension: number of features.
         side: height and width of the images it takes; 0 if it takes any.
         data: the only data set it is for; empty if for any.
+        trained: whether an experiment trains it; the others' weights are found.
     """
 
     dimension: int
     side: int = 0
     data: str = ""
+    trained: bool = False
 
 
 NETWORKS = {
-    "digits-classifier": Network(64, 8, "digits"),
+    "digits-classifier": Network(64, 8, "digits", trained=True),
     "cifar-resnet56": Network(64, 32),
     "inception-keras-768": Network(768),
     "inception-v3-compat": Network(2048),
@@ -218,6 +221,17 @@ def default_metrics(data: str, samples: int) -> list[str]:
     chosen = DEFAULTS.get(data, OTHERWISE)
     needs = {metric.name: samples_needed(metric) for metric in IMAGE_METRICS}
     return [name for name in chosen if needs[name] <= samples]
+
+
+def networks_of(metrics: Iterable[str]) -> list[str]:
+    """The networks of features that these metrics need, each once."""
+    wanted = set(metrics)
+    return list(dict.fromkeys(m.extractor for m in IMAGE_METRICS if m.name in wanted and m.extractor))
+
+
+def trunks_of(metrics: Iterable[str]) -> list[str]:
+    """The trunks of LPIPS that these metrics need."""
+    return [name.removeprefix("lpips-") for name in metrics if name.startswith("lpips-")]
 
 
 def samples_needed(metric: Metric) -> int:

@@ -100,7 +100,11 @@ def memorisation(samples: np.ndarray, unseen: np.ndarray, percentile: float = 1.
         raise ValueError(
             f"{percentile:g} % of {len(unseen)} unseen images is less than one; give more of them, or a larger share"
         )
-    quantiles = [tuple(float(q) for q in np.quantile(x, [0.05, 0.5, 0.95])) for x in (samples, unseen)]
     copied = float((samples < np.percentile(unseen, percentile)).mean())
     ratio = float(np.median(samples) / np.median(unseen))
-    return Memorisation(ratio, copied, percentile / 100, *quantiles)
+    return Memorisation(ratio, copied, percentile / 100, _quantiles(samples), _quantiles(unseen))
+
+
+def _quantiles(distances: np.ndarray) -> tuple[float, float, float]:
+    low, middle, high = np.quantile(distances, [0.05, 0.5, 0.95]).tolist()
+    return low, middle, high

@@ -84,8 +84,9 @@ def summarise_convergence(snapshots: pd.DataFrame, experiment: Mapping[str, Any]
     problems, students = ({name: i for i, name in enumerate(experiment[key])} for key in ("problems", "students"))
     keys = table.assign(problem=table["problem"].map(problems), student=table["student"].map(students))
     table = table.loc[keys.sort_values([*_CURVE, "iteration"], kind="stable").index].reset_index(drop=True)
-    for (_, metric, _), rows in table.groupby(["problem", "metric", "steps"], dropna=False):
-        on = front(rows["seconds"].to_numpy(dtype=float), sign(metric) * rows["mean"].to_numpy(dtype=float))
+    for _, rows in table.groupby(["problem", "metric", "steps"], dropna=False):
+        turned = sign(rows["metric"].iloc[0])
+        on = front(rows["seconds"].to_numpy(dtype=float), turned * rows["mean"].to_numpy(dtype=float))
         table.loc[rows.index, "front"] = on
     return table
 

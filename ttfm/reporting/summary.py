@@ -75,11 +75,12 @@ def _mark_best(summary: pd.DataFrame) -> None:
     ties: list[Any] = []
     trained = summary[~summary["student"].isin(REFERENCES) & (summary["n"] > 0)]
     ranked = trained[np.array([metric_label(name).ranked for name in trained["metric"]], dtype=bool)]
-    for (_, metric, _), group in ranked.groupby(["problem", "metric", "steps"], dropna=False, sort=False):
+    for _, group in ranked.groupby(["problem", "metric", "steps"], dropna=False, sort=False):
         # Numbers scored by different protocols (another N, split or network) have no best among them.
         if len(group[_PROTOCOL].drop_duplicates()) > 1:
             continue
-        first = group.loc[(sign(metric) * group["mean"]).sort_values(kind="stable").index[0]]
+        turned = sign(group["metric"].iloc[0])
+        first = group.sort_values("mean", kind="stable", ascending=turned > 0).iloc[0]
         for index, row in group.iterrows():
             if row["mean"] == first["mean"]:
                 best.append(index)

@@ -67,7 +67,7 @@ rule tables:
 rule figures:
     input:
         rules.collect.output,
-        problems("{problem}/data.npz"),
+        [f"{ROOT}/{problem}/data.npz" for problem, about in PROBLEMS.items() if about["kind"] == "points"],
         problems("{problem}/solution.npz"),
         problems("{problem}/teacher_euler/0/samples.npz"),
         runs("{problem}/{student}/{seed}/samples.npz"),
