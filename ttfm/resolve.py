@@ -60,7 +60,7 @@ def resolve(config: Config, registry: Config, schema: Config, source: str = "") 
         plan.runs.extend((name, label, seed) for label in config["students"] for seed in problem.seeds)
     for problem in problems.values():
         for network in problem.weights():
-            about = {"experiment": config["name"], "assets": config["assets"], "network": network}
+            about = {"experiment": config["name"], "assets": config["assets"], "weights_of": network}
             plan.configs[f"weights/{network}.json"] = about
     return plan
 

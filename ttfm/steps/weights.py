@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     started = now()
     config = read_config(arguments.config)
-    name = config["network"]
+    name = config["weights_of"]
     asset = TRUNKS[name.removeprefix("lpips-")] if name.startswith("lpips-") else EXTRACTORS[name].asset
     if asset is None:
         raise ValueError(f"{name} has no weights to look for: an experiment trains it")
