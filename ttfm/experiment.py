@@ -12,7 +12,9 @@ from jsonschema import Draft202012Validator, validators
 
 from ttfm.evaluation.catalogue import METRICS, asked_metrics
 from ttfm.evaluation.catalogue import names as metric_names
+from ttfm.evaluation.image_metrics import IMAGE_METRICS, NETWORKS, Network, default_metrics, samples_needed
 from ttfm.networks.presets import PRESETS
+from ttfm.options import fill
 from ttfm.problem_checks import IMPORT, teacher_faults
 
 Config = dict[str, Any]
@@ -176,7 +178,7 @@ def validate(config: Config, registry: Config, schema: Config) -> Config:
             faults.append(f"{where}.network.name: {network['name']!r} is for {fits}, and {data['name']!r} is not")
         if not unknown:
             faults += _check_evaluation(
-                problem["evaluation"], data, registry["data"][data["name"]], f"{where}.evaluation"
+                problem["evaluation"], registry["data"][data["name"]], data, f"{where}.evaluation"
             )
             faults += _check_source(problem, registry, f"{where}.source")
             faults += _check_teacher_loss(problem, registry, f"{where}.teacher_loss")
@@ -246,26 +248,48 @@ def _check_teacher_loss(problem: Config, registry: Config, where: str) -> list[s
     return faults
 
 
-def _check_evaluation(evaluation: Config, asked: Config, data: Config, where: str) -> list[str]:
-    """``asked`` is the problem's entry of data, ``data`` what the registry says of that set."""
-    faults = []
-    metrics = dict.fromkeys(metric_names(data["kind"], asked_metrics(evaluation), asked["name"]))
-    default = "endpoint_rmse" if data["kind"] == "points" else "l2"
-    evaluation.setdefault("headline", "fd-digits" if "fd-digits" in metrics else default)
+def _check_metrics(evaluation: Config, data: Config, entry: Config, where: str) -> list[str]:
+    """What images are measured by must suit their kind, size and number; fills in what a data set is measured by."""
+    samples, asked, name = evaluation["samples"], evaluation["metrics"], entry["name"]
+    evaluation["reference"] = evaluation["reference"] or ("test" if name == "digits" else "train")
+    if data["kind"] != "images":
+        evaluation["metrics"] = []
+        return [f"{where}.metrics: these are for images; leave it out"] if asked else []
+    if asked is None:
+        evaluation["metrics"] = default_metrics(name, samples)
+        if not any(METRICS[metric].score == "frechet" for metric in evaluation["metrics"]):
+            return [f"{where}.samples: {samples} is not allowed; a Fréchet distance needs at least 128"]
+        return []
+    known = {metric.name: metric for metric in IMAGE_METRICS}
+    faults = [fault for metric in asked for fault in _check_name(metric, known, f"{where}.metrics")]
+    for metric in (known[entry] for entry in asked if entry in known):
+        network = NETWORKS[metric.extractor] if metric.extractor else Network(0)
+        if network.data not in ("", name):
+            faults.append(f"{where}.metrics: {metric.name!r} is for {network.data!r} only")
+        options, size = fill(data["options"], entry), f"{network.side} x {network.side}"
+        sides = [options[side] if isinstance(side, str) else side for side in data["shape"][1:]]
+        if network.side and sides != [network.side] * 2:
+            faults.append(f"{where}.metrics: {metric.name!r} takes images of {size} pixels only")
+        if samples < (least := samples_needed(metric)):
+            faults.append(f"{where}.samples: {samples} is not allowed; {metric.name!r} needs at least {least:,}")
+    return faults
+
+
+def _check_evaluation(evaluation: Config, data: Config, entry: Config, where: str) -> list[str]:
+    """``entry`` is the problem's entry of data, ``data`` what the registry says of that set."""
+    faults = _check_metrics(evaluation, data, entry, where)
+    metrics = dict.fromkeys(metric_names(data["kind"], asked_metrics(evaluation)))
+    first = next(iter(evaluation["metrics"]), "") if data["kind"] == "images" else "endpoint_rmse"
+    evaluation.setdefault("headline", first)
     ranked = [name for name in metrics if METRICS[name].ranked and METRICS[name].depends_on_steps]
     faults += _check_name(evaluation["headline"], dict.fromkeys(ranked), f"{where}.headline")
-    if data["kind"] == "images" and evaluation["samples"] < 128:
-        faults.append(f"{where}.samples: {evaluation['samples']} is not allowed; a Fréchet distance needs at least 128")
     if evaluation["histogram_samples"] and not data["probabilities"]:
         faults.append(f"{where}.histogram_samples: the cell probabilities of this data are not known; leave it out")
-    if data["available"] and evaluation["samples"] > data["available"]:
+    compared = data["kind"] != "images" or evaluation["reference"] == "test"
+    if compared and data["available"] and evaluation["samples"] > data["available"]:
         faults.append(
             f"{where}.samples: {evaluation['samples']} is more than the {data['available']} test samples there are"
         )
-    # The floor compares as many training images with the test images.
-    limit = asked.get("limit")
-    if isinstance(limit, int) and evaluation["samples"] > limit:
-        faults.append(f"{where}.samples: {evaluation['samples']} is more than the {limit} images that data.limit keeps")
     return faults
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ttfm.evaluation.catalogue import Kind, asked_metrics
 from ttfm.evaluation.catalogue import names as metric_names
+from ttfm.evaluation.image_metrics import NETWORKS, networks_of, trunks_of
 from ttfm.experiment import Config, ExperimentError, cannot_be_run, validate
 from ttfm.networks.presets import with_preset
 from ttfm.options import fill
@@ -65,8 +66,10 @@ def resolve(
     for name, problem in problems.items():
         plan.configs.update({f"{name}/{path}": content for path, content in problem.configs().items()})
         plan.runs.extend((name, label, seed) for label in config["students"] for seed in problem.seeds)
-    if any(problem.kind == "images" for problem in problems.values()):
-        plan.configs["lpips-trunk.json"] = {"experiment": config["name"], "assets": config["assets"]}
+    for problem in problems.values():
+        for network in problem.weights():
+            about = {"experiment": config["name"], "assets": config["assets"], "weights_of": network}
+            plan.configs[f"weights/{network}.json"] = about
     return plan
 
 
@@ -123,7 +126,7 @@ class _Problem:
             "shape": self.shape,
             "teacher": "closed_form" if self.entry["closed_form"] else "learned",
             "headline": self.about["evaluation"]["headline"],
-            "metrics": metric_names(self.kind, asked_metrics(self.about["evaluation"]), self.common["data"]["name"]),
+            "metrics": metric_names(self.kind, asked_metrics(self.about["evaluation"])),
             "seeds": self.seeds,
             "snapshots": any(student["training"]["snapshots"] for student in self.students.values()),
             "maps": self.about["evaluation"]["maps"],
@@ -166,8 +169,7 @@ class _Problem:
         imported = {key: self.about["teacher"][key] for key in IMPORT if key in self.about["teacher"]}
         teacher_loss = self._teacher_loss()
         modules = self.registry["losses"][teacher_loss["name"]]["modules"]
-        found: dict[str, Config] = {
-            "data.json": {"evaluation": _part(evaluation, "samples", "seed")},
+        found: dict[str, Config] = self._measures() | {
             "teacher.json": network
             | {"loss": teacher_loss, "loss_modules": modules, "training": self.teacher}
             | {"seed": self.about["teacher_seed"]},
@@ -191,7 +193,10 @@ class _Problem:
                 training = _part(student, "loss", "loss_modules", "start", "training")
                 scored = {"loss": student["loss"]["name"], "learns": student["learns"]} | self._scored()
                 scored["maps"] = evaluation["maps"]
-                if student["training"]["snapshots"]:
+                kept = bool(student["training"]["snapshots"])
+                if self.kind == "images":
+                    scored["snapshots"] = kept
+                elif kept:
                     scored["headline"] = evaluation["headline"]
                 found[f"{label}/{seed}/student.json"] = run | training
                 found[f"{label}/{seed}/evaluate.json"] = run | scored
@@ -201,6 +206,30 @@ class _Problem:
                 found[path]["guidance"] = guidance
         configs = {path: self.common | content for path, content in found.items()}
         return configs | ({"images.json": self._images()} if self.kind == "images" else {})
+
+    def _measures(self) -> dict[str, Config]:
+        """What samples are compared with: sets of points, or networks and their view of real images."""
+        evaluation = self.about["evaluation"]
+        if self.kind == "points":
+            return {"data.json": {"evaluation": _part(evaluation, "samples", "seed")}}
+        return {
+            "features.json": {},
+            "reference.json": {"evaluation": _part(evaluation, "samples", "reference")},
+            "score.json": {
+                "evaluation": _part(evaluation, "samples", "metrics", "reference"),
+                "headline": evaluation["headline"],
+                "networks": networks_of(evaluation["metrics"]),
+                "trunks": trunks_of(evaluation["metrics"]),
+            },
+        }
+
+    def weights(self) -> list[str]:
+        """The networks whose weights have to be found."""
+        if self.kind == "points":
+            return []
+        asked = self.about["evaluation"]["metrics"]
+        found = [name for name in networks_of(asked) if not NETWORKS[name].trained]
+        return [*found, *(f"lpips-{trunk}" for trunk in trunks_of(asked))]
 
     def _images(self) -> Config:
         """What decides the arrays of a set of images; flips do not, they are made while training."""

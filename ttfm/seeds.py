@@ -32,9 +32,9 @@ def generator(seed: int, stream: str, index: int = 0, device: str | torch.device
 
 
 def indexed_noise(
-    seed: int, count: int, shape: tuple[int, ...], stream: str = "evaluation-noise", draw: int = 0
+    seed: int, count: int, shape: tuple[int, ...], stream: str = "evaluation-noise", draw: int = 0, start: int = 0
 ) -> Tensor:
-    """Standard normal noise for sample indices 0 .. count-1, independent of ``count``; shape ``(count, *shape)``.
+    """Standard normal noise for sample indices start .. count-1, a function of each index alone.
 
     Args:
         seed: non-negative integer.
@@ -42,10 +42,14 @@ def indexed_noise(
         shape: shape of one sample.
         stream: name of the stream.
         draw: which of several independent noises per sample (re-noising steps).
+        start: the first index.
+
+    Returns:
+        Shape ``(count - start, *shape)``.
     """
-    blocks = -(-count // BLOCK)
-    noise = [torch.randn(BLOCK, *shape, generator=generator(seed, stream, draw * 2**32 + b)) for b in range(blocks)]
-    return torch.cat(noise)[:count]
+    first, end = start // BLOCK, -(-count // BLOCK)
+    noise = [torch.randn(BLOCK, *shape, generator=generator(seed, stream, draw * 2**32 + b)) for b in range(first, end)]
+    return torch.cat(noise)[start - first * BLOCK : count - first * BLOCK]
 
 
 def indexed_labels(count: int, classes: int, first: int = 0) -> Tensor:

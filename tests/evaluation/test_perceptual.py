@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from ttfm.evaluation import weights
-from ttfm.evaluation.perceptual import extractor_name, load_lpips, lpips_distance
+from ttfm.evaluation.features import quantise
+from ttfm.evaluation.perceptual import TRUNKS, extractor_name, load_lpips, lpips_distance, mean_lpips
 
 
 def images(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -91,7 +92,7 @@ def test_inputs_that_are_not_paired_images_are_refused(model):
 def test_other_weights_are_named(tmp_path, trunk):
     path = tmp_path / "other.safetensors"
     save_file({"conv1.weight": torch.zeros(1)}, path)
-    with pytest.raises(ValueError, match=r"other\.safetensors: not the weights of squeezenet1_1"):
+    with pytest.raises(ValueError, match=r"other\.safetensors: not the weights of SqueezeNet 1.1"):
         load_lpips(path)
 
 
@@ -102,6 +103,33 @@ def test_building_is_silent_and_leaves_global_randomness_alone(trunk_file, capfd
     load_lpips(trunk_file)
     assert torch.equal(torch.rand(3), expected)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("net", "builder"), [("alex", "alexnet"), ("vgg", "vgg16")])
+def test_the_other_trunks_are_torchvisions(net, builder, tmp_path):
+    import torchvision
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        # VGG would spend seconds on its initial weights.
+        other = getattr(torchvision.models, builder)(**({"init_weights": False} if net == "vgg" else {}))
+    features = {f"features.{name}": value for name, value in other.features.state_dict().items()}
+    save_file(features, tmp_path / "trunk.safetensors")
+    model = load_lpips(tmp_path / "trunk.safetensors", net)
+    x = images(1, 3, 32, 32)
+    last = {"alex": 11, "vgg": 29}[net]
+    torch.testing.assert_close(model.net(x)[-1], other.eval().features[: last + 1](x))
+    assert lpips_distance(model, x, images(1, 3, 32, 32, seed=1)).item() > 0
+    assert set(TRUNKS) == {"squeeze", "alex", "vgg"} and extractor_name(net).endswith(net)
+
+
+def test_the_mean_of_bytes_is_that_of_their_values(model):
+    x, y = images(5, 1, 8, 8), images(5, 1, 8, 8, seed=1)
+    a, b = quantise(x), quantise(y)
+    expected = lpips_distance(model, a.float() / 127.5 - 1, b.float() / 127.5 - 1).mean().item()
+    assert mean_lpips(model, a.numpy(), b.numpy(), batch=2) == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match="one common"):
+        mean_lpips(model, a.numpy(), b.numpy()[:3])
 
 
 def test_the_name_says_package_version_and_trunk():

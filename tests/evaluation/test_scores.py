@@ -5,8 +5,17 @@ import pytest
 
 from ttfm.data import digits
 from ttfm.evaluation import scores
-from ttfm.evaluation.features import extract
-from ttfm.evaluation.scores import frechet_distance, kid
+from ttfm.evaluation.features import extract, quantise
+from ttfm.evaluation.scores import (
+    extrapolated_sizes,
+    frechet_distance,
+    frechet_from_statistics,
+    frechet_infinity,
+    inception_score,
+    kid,
+    precision_recall,
+    statistics,
+)
 
 
 def gaussian(mean, scale, count: int = 200, seed: int = 0) -> np.ndarray:
@@ -102,7 +111,60 @@ def test_nothing_is_printed(capfd):
 
 def test_both_scores_tell_spoilt_digits_from_real_ones(classifier_file):
     train, test = digits.load("train")[0], digits.load("test")[0]
-    train_features, test_features = (extract(images, classifier_file) for images in (train, test))
-    spoilt = extract(test.roll(2, dims=3), classifier_file)
+
+    def features(images):
+        return extract(quantise(images).numpy(), "digits-classifier", classifier_file)["64"]
+
+    train_features, test_features, spoilt = map(features, (train, test, test.roll(2, dims=3)))
     assert frechet_distance(spoilt, train_features) > 3 * frechet_distance(test_features, train_features)
     assert kid(spoilt, train_features) > 3 * abs(kid(test_features, train_features))
+
+
+def test_statistics_stand_for_their_features():
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 300, 5)).astype(np.float32)
+    fitted = statistics(a)
+    np.testing.assert_allclose(fitted.mu, a.mean(axis=0, dtype=np.float64), rtol=1e-12)
+    np.testing.assert_allclose(fitted.sigma, np.cov(a.astype(np.float64), rowvar=False), rtol=1e-12)
+    assert fitted.count == 300
+    assert frechet_from_statistics(fitted, statistics(b)) == frechet_distance(a, b)
+
+
+def test_the_extrapolation_is_nearer_to_the_truth_than_any_finite_sample():
+    rng = np.random.default_rng(0)
+    reference = statistics(rng.standard_normal((200_000, 8)))
+    samples = rng.standard_normal((2000, 8)) + 0.1
+    truth = 8 * 0.1**2
+    found = frechet_infinity(samples, reference)
+    finite = frechet_from_statistics(statistics(samples[:200]), reference)
+    assert abs(found - truth) < 0.3 * abs(finite - truth)
+    assert frechet_infinity(samples, reference) == found != frechet_infinity(samples, reference, seed=1)
+
+
+def test_the_extrapolation_says_its_range_and_what_it_needs():
+    assert extrapolated_sizes(50_000, 2048)[0] == 5000 and extrapolated_sizes(50_000, 2048)[-1] == 50_000
+    assert extrapolated_sizes(10_000, 2048)[0] == 4096
+    assert len(extrapolated_sizes(50_000, 2048)) == 15
+    with pytest.raises(ValueError, match="needs at least 8192 samples, not 5000"):
+        extrapolated_sizes(5000, 2048)
+
+
+def test_precision_and_recall_of_sets_known_by_eye():
+    near, far = np.arange(20.0)[:, None], np.arange(20.0)[:, None] + 1000
+    assert precision_recall(near, near) == (1, 1)
+    assert precision_recall(near, far) == (0, 0)
+    # Half of the samples are elsewhere; the real set is covered by the other half.
+    assert precision_recall(np.concatenate([near, far]), near) == (0.5, 1)
+    # The samples are real but cover half of the real set.
+    assert precision_recall(near, np.concatenate([near, far])) == (1, 0.5)
+    with pytest.raises(ValueError, match="at least 4 samples"):
+        precision_recall(near[:3], near)
+
+
+def test_the_inception_score_of_certain_even_and_of_undecided_classes():
+    certain = np.tile(np.eye(5) * 100, (400, 1))
+    assert inception_score(certain) == pytest.approx(5, rel=0.02)
+    assert inception_score(np.zeros((40, 5))) == pytest.approx(1)
+    assert inception_score(np.tile(certain[:1], (40, 1))) == pytest.approx(1)
+    with pytest.raises(ValueError, match="at least 10 samples, not 9"):
+        inception_score(certain[:9])

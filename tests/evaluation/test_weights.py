@@ -66,6 +66,20 @@ def test_the_environment_names_the_folder_unless_an_argument_does(tmp_path, monk
     assert weights.find(ASSET, two.parent) == two
 
 
+def test_weights_without_a_download_say_where_to_put_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "urlopen", lambda request: pytest.fail("there is nothing to ask for"))
+    with pytest.raises(AssetUnavailable, match=r"and there is no download; put one of these files into a folder"):
+        weights.find(Asset("Nowhere", ASSET.files), tmp_path)
+
+
+def test_weights_that_are_not_torchvisions_come_from_their_address(cache, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.hub, "urlopen", lambda request: asked.append(request.full_url) or Response(CONTENT))
+    elsewhere = Asset("Elsewhere", ASSET.files, url="https://example.org/test-1234.pth")
+    assert weights.find(elsewhere) == cache / "test-1234.pth"
+    assert asked == [elsewhere.url]
+
+
 @pytest.mark.parametrize("place", ["assets", "assets/weights", "torch/hub/checkpoints"])
 def test_a_damaged_file_is_an_error_with_both_digests(tmp_path, place):
     damaged = put(tmp_path / place / "test.safetensors", b"cut sho")
@@ -145,11 +159,13 @@ def test_a_cache_that_cannot_be_written_is_no_crash(tmp_path, monkeypatch):
         weights.find(ASSET)
 
 
-def test_the_digest_of_squeezenet_is_the_one_in_its_file_name():
+@pytest.mark.parametrize("asset", [SQUEEZENET, weights.ALEXNET, weights.VGG16, weights.INCEPTION])
+def test_the_digest_of_a_download_is_the_one_in_its_file_name(asset):
     from torchvision.models import get_weight
 
-    name, digest = SQUEEZENET.files[-1]
-    assert get_weight(SQUEEZENET.torchvision).url.endswith(f"/{name}")
+    name, digest = asset.files[-1]
+    url = asset.url or get_weight(asset.torchvision).url
+    assert url.endswith(f"/{name}")
     assert f"-{digest}." in name
 
 

@@ -1,49 +1,19 @@
 """What every metric is called, what it compares with what, and how it is drawn. Imports nothing heavy.
 
-Every ranked metric here is a discrepancy: lower is better, and zero is the best possible value. The others describe.
+Most ranked metrics are discrepancies: lower is better, and zero is the best possible value; ``higher`` marks the
+others. The rest describe.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-Kind = Literal["points", "images"]
+from ttfm.evaluation.image_metrics import DEFAULTS, IMAGE_METRICS
+from ttfm.evaluation.metric import Kind, Metric
 
 BINS = 128
 """Cells along each side of the grid of the Kullback-Leibler divergence."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One column of figures in tables and plots.
-
-    Attributes:
-        name: the key in ``metrics.csv``.
-        title: for headings and axes.
-        description: one or two plain sentences: what is compared with what.
-        unit: unit of the value, for axes; empty if it has none.
-        depends_on_steps: whether the value belongs to a sampling budget, or to the flow map as a whole.
-        kind: the problems it is for: "points", "images" or "both".
-        signed: whether it is an unbiased estimate, which chance can push below zero where the truth is near zero.
-            A logarithmic axis suits every metric, but that of a signed one needs a linear part around zero.
-        ranked: whether less is better; False for a description of the flow.
-        optional: whether it is measured only where an experiment asks for it.
-        data: the only data set it is for; empty: every one of its kind.
-    """
-
-    name: str
-    title: str
-    description: str
-    unit: str
-    depends_on_steps: bool
-    kind: Literal["points", "images", "both"]
-    signed: bool = False
-    ranked: bool = True
-    optional: bool = False
-    data: str = ""
-
 
 _ALL = (
     Metric(
@@ -94,47 +64,7 @@ _ALL = (
         depends_on_steps=True,
         kind="points",
     ),
-    Metric(
-        "fd-digits",
-        "Fréchet distance (digits)",
-        "Generated digits against the test digits: Fréchet distance of Gaussians fitted to 64 features of a small "
-        "digit classifier. Not an FID, and comparable only at equal numbers of samples. The floor compares the images "
-        "the classifier was trained on with the test digits.",
-        "feature units²",
-        depends_on_steps=True,
-        kind="images",
-        data="digits",
-    ),
-    Metric(
-        "kid-digits",
-        "Kernel distance (digits)",
-        "Generated digits against the test digits: unbiased squared MMD with a cubic kernel on 64 features of a small "
-        "digit classifier. The estimator of KID on another network. The floor compares the images the classifier was "
-        "trained on with the test digits.",
-        "",
-        depends_on_steps=True,
-        kind="images",
-        signed=True,
-        data="digits",
-    ),
-    Metric(
-        "lpips-squeeze",
-        "LPIPS (SqueezeNet)",
-        "The student's image against the teacher's fine ODE solution from the same noise: mean learned perceptual "
-        "distance, images enlarged to 32 pixels where smaller.",
-        "",
-        depends_on_steps=True,
-        kind="images",
-    ),
-    Metric(
-        "l2",
-        "Pixel error",
-        "The student's image against the teacher's fine ODE solution from the same noise, root of the mean square "
-        "difference per pixel.",
-        "pixel units, range 2",
-        depends_on_steps=True,
-        kind="images",
-    ),
+    *IMAGE_METRICS,
     Metric(
         "semigroup_defect",
         "Semigroup defect",
@@ -190,19 +120,16 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 """Every metric by name, in display order."""
 
 
-def names(kind: Kind, asked: Iterable[str] = (), data: str | None = None) -> list[str]:
+def names(kind: Kind, asked: Iterable[str] = DEFAULTS["digits"]) -> list[str]:
     """The metrics of a problem of this kind, in display order; optional ones only if ``asked`` for.
 
-    Args:
-        kind: "points" or "images".
-        asked: optional metrics to include.
-        data: name of the data set; None: the metrics of every set of this kind.
+    By default those of the digits: tables published before experiments named their metrics have no others of images.
     """
     wanted = set(asked)
-    found = (m for m in _ALL if m.kind in (kind, "both") and (data is None or m.data in ("", data)))
+    found = (metric for metric in _ALL if metric.kind in (kind, "both"))
     return [metric.name for metric in found if not metric.optional or metric.name in wanted]
 
 
 def asked_metrics(evaluation: dict[str, Any]) -> list[str]:
-    """The optional metrics that a problem's evaluation asks for."""
-    return ["kl_histogram"] if evaluation["histogram_samples"] else []
+    """The optional metrics that a problem's resolved evaluation asks for."""
+    return [*(evaluation.get("metrics") or []), *(["kl_histogram"] if evaluation["histogram_samples"] else [])]

@@ -1,26 +1,18 @@
-"""From images to feature vectors along one path: quantise once, never resize, one extractor per metric name.
-
-Importing this module registers the extractor ``digits-classifier`` with torch-fidelity.
-"""
+"""From images to feature vectors along one path: quantise once, never resize, one extractor per metric name."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch_fidelity.feature_extractor_base import FeatureExtractorBase
-from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 from torch_fidelity.utils import create_feature_extractor
 
-from ttfm.evaluation import classifier
 from ttfm.evaluation.checks import require_finite
+from ttfm.evaluation.extractors import EXTRACTORS
 from ttfm.files import sha256
-
-EXTRACTOR = "digits-classifier"
-LAYER = str(classifier.FEATURES)
 
 
 def quantise(images: Tensor) -> Tensor:
@@ -35,82 +27,67 @@ def quantise(images: Tensor) -> Tensor:
     return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
-class DigitsExtractor(FeatureExtractorBase):
-    """The digit classifier behind torch-fidelity's interface: uint8 ``(N, 3, 8, 8)`` grey images to features "64".
+def full_range(images: np.ndarray, maximum: int) -> np.ndarray:
+    """Bytes 0 .. ``maximum`` as bytes 0 .. 255, by the same rule as :func:`quantise`; same shape.
 
     Args:
-        name: the name it is registered under.
-        features_list: the requested layers; "64" is the only one.
-        feature_extractor_weights_path: safetensors written by :func:`ttfm.evaluation.classifier.save`.
-        kwargs: torch-fidelity's other settings, of which none applies.
+        images: uint8, any shape.
+        maximum: the byte that stands for 1 where 0 stands for -1.
     """
-
-    def __init__(
-        self, name: str, features_list: list[str], feature_extractor_weights_path: str | Path, **kwargs: Any
-    ) -> None:
-        super().__init__(name, features_list)
-        self.model = classifier.load(feature_extractor_weights_path)
-
-    def forward(self, images: Tensor) -> tuple[Tensor]:
-        """The features, shape ``(N, 64)``, in a tuple of one.
-
-        Raises:
-            ValueError: if ``images`` is not uint8 of shape ``(N, 3, 8, 8)``.
-        """
-        if images.dtype != torch.uint8 or images.shape[1:] != (3, 8, 8):
-            raise ValueError(f"uint8 images (N, 3, 8, 8) are needed, not {images.dtype} {tuple(images.shape)}")
-        # The three channels are copies of one: torch-fidelity knows colour images only.
-        return (self.model.features(images[:, :1].float() / 127.5 - 1),)
-
-    @staticmethod
-    def get_provided_features_list() -> tuple[str, ...]:
-        """The layers there are."""
-        return (LAYER,)
-
-    @staticmethod
-    def get_default_feature_layer_for_metric(metric: str) -> str:
-        """The layer for any metric of torch-fidelity."""
-        return LAYER
-
-    @staticmethod
-    def can_be_compiled() -> bool:
-        """Too small to gain anything from torch.compile."""
-        return False
-
-    @staticmethod
-    def get_dummy_input_for_compile() -> Tensor:
-        """An input of the right kind."""
-        return torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+    if maximum == 255:
+        return images
+    levels = quantise(torch.arange(256, dtype=torch.float32) / (maximum / 2) - 1)
+    return levels.numpy()[images]
 
 
-# torch-fidelity refuses a second registration, which a reload of this module would be.
-FEATURE_EXTRACTORS_REGISTRY.pop(EXTRACTOR, None)
-register_feature_extractor(EXTRACTOR, DigitsExtractor)
+def pieces(images: np.ndarray, batch: int, device: str = "cpu") -> Iterator[Tensor]:
+    """Bytes ``(N, 1 or 3, H, W)`` in order, as colour images ``(B, 3, H, W)``; a mapped array is read piece by piece.
+
+    Raises:
+        ValueError: if ``images`` has another type or shape.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise ValueError(f"images must be uint8 (N, 1 or 3, H, W), not {images.dtype} {images.shape}")
+    for start in range(0, len(images), batch):
+        piece = torch.from_numpy(np.array(images[start : start + batch])).to(device)
+        yield piece.expand(-1, 3, -1, -1)
 
 
 @torch.no_grad()
-def extract(images: Tensor, weights_path: str | Path, batch: int = 512) -> np.ndarray:
-    """Features of grey images, computed on the CPU from their quantised values.
+def extract(
+    images: np.ndarray, extractor: str, weights_path: str | Path, device: str = "cpu", batch: int | None = None
+) -> dict[str, np.ndarray]:
+    """Features of images, piece by piece.
 
     Args:
-        images: shape ``(N, 1, 8, 8)``, in [-1, 1]; values outside are clipped.
-        weights_path: safetensors written by :func:`ttfm.evaluation.classifier.save`.
-        batch: images per pass.
+        images: bytes, shape ``(N, 1 or 3, H, W)``, uint8; grey ones are repeated. A mapped array stays on disk.
+        extractor: one of ``EXTRACTORS``.
+        weights_path: file of its weights.
+        device: "cpu" or "cuda".
+        batch: images per pass; by default what fits a gigabyte.
 
     Returns:
-        float32 array of shape ``(N, 64)``.
+        For each layer of the extractor a float32 array of shape ``(N, features)``.
 
     Raises:
-        ValueError: if images have another shape or hold values that are not finite, or the weights are damaged.
+        ValueError: if there are no images, they have another type or shape, or the weights are damaged.
     """
-    if images.shape[1:] != (1, 8, 8):
-        raise ValueError(f"the digit classifier takes images (N, 1, 8, 8), not {tuple(images.shape)}")
+    about = EXTRACTORS[extractor]
+    if not len(images):
+        raise ValueError("there are no images to take features of")
     settings = {"feature_extractor_weights_path": weights_path, "verbose": False}
-    extractor = create_feature_extractor(EXTRACTOR, [LAYER], cuda=False, **settings)
-    pixels = quantise(images.cpu()).repeat(1, 3, 1, 1)
-    return torch.cat([extractor(piece)[0] for piece in pixels.split(batch)]).numpy()
+    network = create_feature_extractor(extractor, list(about.layers), cuda=device != "cpu", **settings)
+    found: dict[str, np.ndarray] = {}
+    start = 0
+    for piece in pieces(images, batch or about.batch, device):
+        for layer, values in zip(about.layers, network(piece), strict=True):
+            # One array from the start: a list of pieces to concatenate would double the memory.
+            kept = found.setdefault(layer, np.empty((len(images), values.shape[1]), dtype=np.float32))
+            kept[start : start + len(piece)] = values.cpu().numpy()
+        start += len(piece)
+    return found
 
 
-def extractor_name(weights_path: str | Path) -> str:
-    """What a table calls the extractor: its name and the first eight digits of its weights' sha256."""
-    return f"{EXTRACTOR} {sha256(weights_path)[:8]}"
+def extractor_name(extractor: str, weights_path: str | Path) -> str:
+    """What a table calls an extractor: its name and the first eight digits of its weights' sha256."""
+    return f"{extractor} {sha256(weights_path)[:8]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from torch import Tensor
 
 from ttfm.evaluation.checks import require_pairs
@@ -29,3 +30,57 @@ def l2(x: Tensor, y: Tensor) -> float:
     """
     require_pairs(x, y)
     return (x.double() - y.double()).square().mean().sqrt().item()
+
+
+def squared_errors(x: np.ndarray, y: np.ndarray, batch: int = 1024) -> np.ndarray:
+    """The mean squared difference of each pair of images, in squared byte levels.
+
+    Args:
+        x: bytes, shape ``(N, *shape)``, uint8; a mapped array is read piece by piece.
+        y: the images compared with, same shape.
+        batch: pairs held at once.
+
+    Returns:
+        Shape ``(N,)``, float64.
+
+    Raises:
+        ValueError: if an array is not of bytes, or the shapes differ or are empty.
+    """
+    if x.dtype != np.uint8 or y.dtype != np.uint8 or x.shape != y.shape or not x.size:
+        raise ValueError(
+            f"paired images need one common, non-empty shape of bytes, not {x.dtype} {x.shape} and {y.dtype} {y.shape}"
+        )
+    found = np.empty(len(x))
+    for start in range(0, len(x), batch):
+        a, b = (np.asarray(z[start : start + batch], dtype=np.float64) for z in (x, y))
+        found[start : start + batch] = np.square(a - b).reshape(len(a), -1).mean(axis=1)
+    return found
+
+
+def image_l2(x: np.ndarray, y: np.ndarray) -> float:
+    """The root mean square difference per pixel of paired images, of a range of 2 from black to white.
+
+    Args:
+        x: bytes, shape ``(N, *shape)``, uint8.
+        y: the images compared with, same shape.
+
+    Raises:
+        ValueError: as :func:`squared_errors`.
+    """
+    return float(np.sqrt(squared_errors(x, y).mean()) / 127.5)
+
+
+def psnr(x: np.ndarray, y: np.ndarray) -> float:
+    r"""The peak signal-to-noise ratio :math:`10 \log_{10} (255^2 / MSE_i)` in dB, mean over paired images.
+
+    Args:
+        x: bytes, shape ``(N, *shape)``, uint8.
+        y: the images compared with, same shape.
+
+    Raises:
+        ValueError: as :func:`squared_errors`, or if a pair is equal: its ratio is infinite.
+    """
+    errors = squared_errors(x, y)
+    if equal := int((errors == 0).sum()):
+        raise ValueError(f"{equal} of {len(errors)} pairs are equal, and the PSNR of equal images is infinite")
+    return float((10 * np.log10(255**2 / errors)).mean())

@@ -1,4 +1,4 @@
-"""LPIPS with a SqueezeNet trunk (Zhang et al., arXiv 1801.03924), built from local files only."""
+"""LPIPS (Zhang et al., arXiv 1801.03924) with one of its three trunks, built from local files only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import warnings
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,16 +15,18 @@ from ttfm.evaluation import weights
 from ttfm.evaluation.checks import require_pairs
 
 SMALLEST = 32
-"""Images with a smaller side are enlarged to this one; the trunk itself needs 17 pixels."""
+"""Images with a smaller side are enlarged to this one; the trunks need 16 (vgg), 17 (squeeze) and 31 pixels (alex)."""
+
+TRUNKS = {"squeeze": weights.SQUEEZENET, "alex": weights.ALEXNET, "vgg": weights.VGG16}
+"""The weights of each trunk; the linear heads ship inside the package lpips."""
 
 
-def load_lpips(trunk: str | Path) -> nn.Module:
-    """LPIPS 0.1, ``net="squeeze"``, in evaluation mode, on the CPU.
-
-    The linear heads ship inside the package lpips; only the trunk is needed.
+def load_lpips(trunk: str | Path, net: str = "squeeze") -> nn.Module:
+    """LPIPS 0.1, in evaluation mode, on the CPU.
 
     Args:
-        trunk: file of torchvision's squeezenet1_1, e.g. from ``weights.find(weights.SQUEEZENET)``.
+        trunk: file of the trunk in torchvision's layout, e.g. from ``weights.find(TRUNKS[net])``.
+        net: "squeeze", "alex" or "vgg".
 
     Raises:
         ValueError: naming the file, if it lacks weights of the trunk or they have other shapes.
@@ -34,7 +37,7 @@ def load_lpips(trunk: str | Path) -> nn.Module:
         # lpips asks torchvision for an untrained trunk with an argument of torchvision's old interface.
         warnings.filterwarnings("ignore", "The parameter 'pretrained' is deprecated", UserWarning)
         warnings.filterwarnings("ignore", "Arguments other than a weight enum or `None` for 'weights'", UserWarning)
-        model = lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False)
+        model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
     found = weights.load(Path(trunk))
     # lpips cuts torchvision's `features` into slices and keeps their numbers: slice2.3.squeeze.weight is
     # features.3.squeeze.weight.
@@ -42,13 +45,13 @@ def load_lpips(trunk: str | Path) -> nn.Module:
     try:
         model.net.load_state_dict({name: found[source] for name, source in names.items()})
     except (KeyError, RuntimeError) as error:
-        raise ValueError(f"{trunk}: not the weights of squeezenet1_1 ({error})") from error
+        raise ValueError(f"{trunk}: not the weights of {TRUNKS[net].name} ({error})") from error
     return model.eval().requires_grad_(False)
 
 
-def extractor_name() -> str:
+def extractor_name(net: str = "squeeze") -> str:
     """What a table calls the network: package, version and trunk."""
-    return f"lpips {version('lpips')} squeeze"
+    return f"lpips {version('lpips')} {net}"
 
 
 @torch.no_grad()
@@ -76,6 +79,21 @@ def lpips_distance(model: nn.Module, x: Tensor, y: Tensor, batch: int = 64) -> T
     device = next(model.parameters()).device
     pieces = zip(x.split(batch), y.split(batch), strict=True)
     return torch.cat([model(_prepared(a.to(device)), _prepared(b.to(device))).flatten().cpu() for a, b in pieces])
+
+
+def mean_lpips(model: nn.Module, x: np.ndarray, y: np.ndarray, batch: int = 64) -> float:
+    """Mean LPIPS of paired images as bytes ``(N, 1 or 3, H, W)``; mapped arrays are read piece by piece.
+
+    Raises:
+        ValueError: if the shapes differ or are not those of images.
+    """
+    if x.shape != y.shape or not len(x):
+        raise ValueError(f"paired images need one common, non-empty shape, not {x.shape} and {y.shape}")
+    total = 0.0
+    for start in range(0, len(x), batch):
+        a, b = (torch.from_numpy(np.array(z[start : start + batch])).float() / 127.5 - 1 for z in (x, y))
+        total += lpips_distance(model, a, b, batch).double().sum().item()
+    return total / len(x)
 
 
 def _prepared(images: Tensor) -> Tensor:

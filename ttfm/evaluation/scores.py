@@ -5,39 +5,118 @@ Nothing is cached: torch-fidelity's cache goes by name alone, and equal names wi
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000
+NEIGHBOURS = 3
+"""k of precision and recall: the distance to the k-th neighbour is the radius of a point of the manifold."""
+PIECE = 2000
+"""Rows of a matrix of distances that are held at once."""
+SPLITS = 10
+"""Parts of the Inception score."""
+SIZES = 15
+"""Subsets from which a Fréchet distance is extrapolated."""
 
 
-def frechet_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:
+@dataclass(frozen=True)
+class Statistics:
+    """The Gaussian fitted to features.
+
+    Attributes:
+        mu: mean, shape ``(D,)``, float64.
+        sigma: covariance, shape ``(D, D)``, float64.
+        count: number of samples it was fitted to.
+    """
+
+    mu: np.ndarray
+    sigma: np.ndarray
+    count: int
+
+
+def statistics(features: np.ndarray) -> Statistics:
+    """Mean and covariance of features ``(N, D)``, in float64.
+
+    Raises:
+        ValueError: if there are fewer than two samples, or a value is not finite.
+    """
+    if len(features) < 2:
+        raise ValueError(f"a covariance needs at least two samples, not {len(features)}")
+    found = fid_features_to_statistics(_features(features))
+    return Statistics(found["mu"], np.atleast_2d(found["sigma"]), len(features))
+
+
+def frechet_from_statistics(a: Statistics, b: Statistics) -> float:
     r"""The Fréchet distance :math:`|\mu_a-\mu_b|^2 + tr(\Sigma_a + \Sigma_b - 2 (\Sigma_a \Sigma_b)^{1/2})`.
 
     Of Gaussians fitted to the features (Heusel et al., arXiv 1706.08500); called FID only with that paper's network.
     Biased upwards for few samples, by an amount that depends on the model: compare at equal N only.
 
-    Args:
-        features_a: shape ``(N, D)``.
-        features_b: shape ``(M, D)``.
+    Raises:
+        ValueError: if a set has fewer than 2 D samples or the dimensions differ.
+    """
+    _same_dimension(len(a.mu), len(b.mu))
+    for one in (a, b):
+        if one.count < (least := 2 * len(one.mu)):
+            raise ValueError(
+                f"a Fréchet distance of {len(one.mu)} features needs at least {least} samples, not {one.count}: "
+                "the covariance would be mostly noise"
+            )
+    pair = ({"mu": one.mu, "sigma": one.sigma} for one in (a, b))
+    return fid_statistics_to_metric(*pair, verbose=False)[KEY_METRIC_FID]
+
+
+def frechet_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:
+    """The Fréchet distance of features ``(N, D)`` and ``(M, D)``; see :func:`frechet_from_statistics`.
 
     Raises:
         ValueError: if a set has fewer than 2 D samples, the dimensions differ or a value is not finite.
     """
-    a, b = _features(features_a), _features(features_b)
-    _same_dimension(a, b)
-    for features in (a, b):
-        count, dimension = features.shape
-        if count < 2 * dimension:
-            raise ValueError(
-                f"a Fréchet distance of {dimension} features needs at least {2 * dimension} samples, not {count}: "
-                "the covariance would be mostly noise"
-            )
-    statistics = [fid_features_to_statistics(features) for features in (a, b)]
-    return fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
+    return frechet_from_statistics(statistics(features_a), statistics(features_b))
+
+
+def extrapolated_sizes(count: int, dimension: int) -> list[int]:
+    """The sizes of the subsets from which :func:`frechet_infinity` extrapolates, evenly spaced, the last all of them.
+
+    Raises:
+        ValueError: if there are fewer than 4 D samples: the range would be too short for a line.
+    """
+    if count < 4 * dimension:
+        raise ValueError(
+            f"extrapolating a Fréchet distance of {dimension} features needs at least {4 * dimension} samples, "
+            f"not {count}"
+        )
+    return [int(size) for size in np.linspace(max(2 * dimension, count // 10), count, SIZES)]
+
+
+def frechet_infinity(features: np.ndarray, reference: Statistics, seed: int = 0) -> float:
+    r"""The Fréchet distance extrapolated to infinitely many samples (Chong & Forsyth, arXiv 1911.07023, section 3).
+
+    The bias is linear in 1 / N to first order: a line through the distances of subsets of
+    :func:`extrapolated_sizes` against 1 / N, and its value at 0. Subsets are drawn without replacement from a fixed
+    seed; the paper generates with Sobol points besides, which a comparison from common noise rules out. The bias of the
+    reference set, equal for all models, remains.
+
+    Args:
+        features: of the samples, shape ``(N, D)``.
+        reference: of the real images.
+        seed: seed of the subsets.
+
+    Raises:
+        ValueError: if there are fewer than 4 D samples, the dimensions differ or a value is not finite.
+    """
+    sizes = extrapolated_sizes(*features.shape)
+    rng = np.random.default_rng(seed)
+    order = (rng.permutation(len(features))[:size] for size in sizes)
+    values = [frechet_from_statistics(statistics(features[index]), reference) for index in order]
+    return float(np.polynomial.Polynomial.fit(1 / np.array(sizes), values, 1)(0.0))
 
 
 def kid(features_a: np.ndarray, features_b: np.ndarray, seed: int = 0) -> float:
@@ -55,13 +134,53 @@ def kid(features_a: np.ndarray, features_b: np.ndarray, seed: int = 0) -> float:
         ValueError: if a set has fewer than two samples, the dimensions differ or a value is not finite.
     """
     a, b = _features(features_a), _features(features_b)
-    _same_dimension(a, b)
+    _same_dimension(a.shape[1], b.shape[1])
     size = min(len(a), len(b), KID_SUBSET_SIZE)
     if size < 2:
         raise ValueError(f"a kernel distance needs at least two samples in each set, not {len(a)} and {len(b)}")
     subsets = 1 if size == len(a) == len(b) else KID_SUBSETS
     settings = {"kid_subsets": subsets, "kid_subset_size": size, "rng_seed": seed, "verbose": False}
     return kid_features_to_metric(a, b, **settings)[KEY_METRIC_KID_MEAN]
+
+
+def precision_recall(samples: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
+    """Improved precision and recall with k = 3 (Kynkäänniemi et al., arXiv 1904.06991).
+
+    Precision is the share of samples within the manifold of real images, recall that of real images within the manifold
+    of samples; a manifold is the union of balls around its points that reach to their k-th neighbour. Both depend on
+    the numbers of points.
+
+    Args:
+        samples: features of generated images, shape ``(N, D)``.
+        reference: features of real images, shape ``(M, D)``.
+
+    Raises:
+        ValueError: if a set has fewer than four samples, the dimensions differ or a value is not finite.
+    """
+    a, b = (_features(features).float() for features in (samples, reference))
+    _same_dimension(a.shape[1], b.shape[1])
+    if min(len(a), len(b)) <= NEIGHBOURS:
+        raise ValueError(f"precision and recall need at least {NEIGHBOURS + 1} samples, not {len(a)} and {len(b)}")
+    settings = {"prc_neighborhood": NEIGHBOURS, "prc_batch_size": PIECE, "save_cpu_ram": True, "verbose": False}
+    found = prc_features_to_metric(a, b, **settings)
+    return found[KEY_METRIC_PRECISION], found[KEY_METRIC_RECALL]
+
+
+def inception_score(logits: np.ndarray, seed: int = 0) -> float:
+    r"""The Inception score :math:`\exp E\, KL(p(y|x) \,|\, p(y))` (Salimans et al., arXiv 1606.03498).
+
+    The mean over 10 parts of the samples.
+
+    Args:
+        logits: of the network of 2015-12-05, without bias, shape ``(N, 1008)``.
+        seed: seed of the order in which samples are split.
+
+    Raises:
+        ValueError: if there are fewer samples than parts, or a value is not finite.
+    """
+    if len(logits) < SPLITS:
+        raise ValueError(f"an Inception score needs at least {SPLITS} samples, not {len(logits)}")
+    return isc_features_to_metric(_features(logits), SPLITS, shuffle=True, rng_seed=seed)[KEY_METRIC_ISC_MEAN]
 
 
 def _features(features: np.ndarray) -> torch.Tensor:
@@ -71,6 +190,6 @@ def _features(features: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.array(features, dtype=np.float64, order="C"))
 
 
-def _same_dimension(a: torch.Tensor, b: torch.Tensor) -> None:
-    if a.shape[1] != b.shape[1]:
-        raise ValueError(f"the two sets have features of different dimension, {a.shape[1]} and {b.shape[1]}")
+def _same_dimension(a: int, b: int) -> None:
+    if a != b:
+        raise ValueError(f"the two sets have features of different dimension, {a} and {b}")

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from ttfm.evaluation import distances, paired
-from ttfm.files import read_json
 
 OFF_PATH = "the sampler re-noises between steps and leaves the path of the ODE"
 STOCHASTIC = "the sampler draws fresh noise at every step and follows no path of the ODE"
@@ -30,118 +27,66 @@ Row = dict[str, Any]
 
 @dataclass
 class Scorer:
-    """Scores sample sets of one problem against its reference set and the teacher's fine ODE solution.
+    """Scores sets of points against a problem's reference set and the teacher's fine ODE solution.
 
     Args:
-        kind: "points" or "images".
         reference: real samples, shape ``(N, *shape)``.
         solution: the fine solution from the evaluation noise, shape ``(N, *shape)``; index i belongs to noise i.
-        classifier: weights of the digit classifier, for digits.
-        lpips: folder entry of the LPIPS trunk: its weights and its record, for images.
     """
 
-    kind: str
     reference: Tensor
     solution: Tensor
-    classifier: Path | None = None
-    lpips: tuple[Path, Path] | None = None
-    _lpips_reason: str = field(init=False, default="")
-
-    def diverged(self, samples: Tensor) -> str:
-        """Why samples are no samples, in words; empty if their size is that of data.
-
-        A number a billion times too large says no more than that the run diverged, and would make every interval that
-        it enters meaningless: beyond :data:`ttfm.evaluation.paired.DIVERGED` times the solution's size it is a failure.
-        """
-        size, scale = (x.double().square().mean().sqrt().item() for x in (samples, self.solution))
-        if size <= paired.DIVERGED * scale:
-            return ""
-        return f"diverged: the samples' root mean square is {size:.3g}, that of the teacher's {scale:.3g}"
 
     def _measured(self, samples: Tensor, metric: str, measure: Callable[..., float], *arguments: Any) -> Row:
-        if reason := self.diverged(samples):
+        size, scale = (x.double().square().mean().item() for x in (samples, self.solution))
+        if reason := diverged(size, scale):
             return {"metric": metric, "status": "failed", "reason": reason}
         return measured(metric, measure, *arguments)
 
     def distribution(self, samples: Tensor) -> Iterator[Row]:
         """Metrics of a sample set against the reference set; samples ``(N, *shape)``, N that of the reference."""
-        if self.kind == "points":
-            common = {"N": len(samples), "split": "fresh", "extractor": "-"}
-            points = distances.Points.of(samples)
-            for name, metric in (
-                ("energy_distance", distances.energy_distance),
-                ("sliced_w2", distances.sliced_w2),
-                ("mmd", distances.mmd_squared),
-            ):
-                yield self._measured(samples, name, metric, points, self._reference_points) | common
-        elif self.classifier:
-            from ttfm.evaluation import features, scores
-
-            common = {"N": len(samples), "split": "test", "extractor": features.extractor_name(self.classifier)}
-            for name, score in (("fd-digits", scores.frechet_distance), ("kid-digits", scores.kid)):
-                yield self._measured(samples, name, self._feature_score, score, samples) | common
-
-    def _feature_score(self, score: Callable[[np.ndarray, np.ndarray], float], samples: Tensor) -> float:
-        from ttfm.evaluation import features
-
-        assert self.classifier is not None
-        return score(features.extract(samples, self.classifier), self._reference_features)
+        common = {"N": len(samples), "split": "fresh", "extractor": "-"}
+        points = distances.Points.of(samples)
+        for name, metric in (
+            ("energy_distance", distances.energy_distance),
+            ("sliced_w2", distances.sliced_w2),
+            ("mmd", distances.mmd_squared),
+        ):
+            yield self._measured(samples, name, metric, points, self._reference_points) | common
 
     def pairs(self, samples: Tensor | None, reason: str = "") -> Iterator[Row]:
         """Metrics of samples against the fine solution from the same noise; rows without a value where ``reason``."""
-        count = len(self.solution)
-        common = {"N": count, "split": "-", "extractor": "-"}
-        name = "endpoint_rmse" if self.kind == "points" else "l2"
-        measure = paired.endpoint_rmse if self.kind == "points" else paired.l2
+        common = {"N": len(self.solution), "split": "-", "extractor": "-"}
         if samples is None:
-            yield {"metric": name, "status": "skipped", "reason": reason} | common
+            yield {"metric": "endpoint_rmse", "status": "skipped", "reason": reason} | common
         else:
-            yield self._measured(samples, name, measure, samples, self.solution) | common
-        if self.kind == "images":
-            yield self._perceptual(samples, reason) | {"N": count, "split": "-"}
+            yield self._measured(samples, "endpoint_rmse", paired.endpoint_rmse, samples, self.solution) | common
 
     def one(self, metric: str, samples: Tensor, off_path: str = "") -> Row:
         """A single metric of a sample set ``(N, *shape)``; a row without a value where it left the ODE's path."""
-        in_pairs = metric in ("endpoint_rmse", "l2", "lpips-squeeze")
+        in_pairs = metric == "endpoint_rmse"
         rows = self.pairs(None if off_path else samples, off_path) if in_pairs else self.distribution(samples)
         return next(row for row in rows if row["metric"] == metric)
-
-    def _perceptual(self, samples: Tensor | None, reason: str) -> Row:
-        from ttfm.evaluation import perceptual
-
-        row: Row = {"metric": "lpips-squeeze", "extractor": perceptual.extractor_name()}
-        model = self._lpips_model
-        if model is None or samples is None:
-            return row | {"status": "skipped", "reason": self._lpips_reason or reason}
-        return row | self._measured(samples, "lpips-squeeze", self._mean_lpips, model, samples)
-
-    def _mean_lpips(self, model: nn.Module, samples: Tensor) -> float:
-        from ttfm.evaluation import perceptual
-
-        return float(perceptual.lpips_distance(model, samples, self.solution).double().mean())
 
     @cached_property
     def _reference_points(self) -> distances.Points:
         return distances.Points.of(self.reference)
 
-    @cached_property
-    def _reference_features(self) -> np.ndarray:
-        from ttfm.evaluation import features
 
-        assert self.classifier is not None
-        return features.extract(self.reference, self.classifier)
+def diverged(square: float, scale: float) -> str:
+    """Why samples are no samples, in words; empty if their size is that of data.
 
-    @cached_property
-    def _lpips_model(self) -> nn.Module | None:
-        from ttfm.evaluation import perceptual
+    A number a billion times too large says no more than that the run diverged, and would make every interval that it
+    enters meaningless: beyond :data:`ttfm.evaluation.paired.DIVERGED` times the solution's size it is a failure.
 
-        assert self.lpips is not None
-        weights, record = self.lpips
-        found = read_json(record)
-        if found["status"] != "ok":
-            self._lpips_reason = found["reason"]
-            return None
-        return perceptual.load_lpips(weights)
+    Args:
+        square: mean square of the samples.
+        scale: mean square of the teacher's solution.
+    """
+    size, typical = math.sqrt(square), math.sqrt(scale)
+    if size <= paired.DIVERGED * typical:
+        return ""
+    return f"diverged: the samples' root mean square is {size:.3g}, that of the teacher's {typical:.3g}"
 
 
 def measured(metric: str, measure: Callable[..., float], *arguments: Any) -> Row:

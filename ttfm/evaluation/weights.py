@@ -36,13 +36,15 @@ class Asset:
     Attributes:
         name: what to call them to a user.
         files: pairs of file name and sha256, or the beginning of one; any of the files will do. The last is the one
-            that torchvision serves.
+            that can be downloaded.
         torchvision: name of the member of torchvision's weights enum that knows where to download them.
+        url: where to download them, for weights that are not torchvision's; without either there is no download.
     """
 
     name: str
     files: tuple[tuple[str, str], ...]
-    torchvision: str
+    torchvision: str = ""
+    url: str = ""
 
 
 SQUEEZENET = Asset(
@@ -53,6 +55,40 @@ SQUEEZENET = Asset(
         ("squeezenet1_1-b8a52dc0.pth", "b8a52dc0"),
     ),
     "SqueezeNet1_1_Weights.IMAGENET1K_V1",
+)
+ALEXNET = Asset(
+    "AlexNet (a trunk of LPIPS)",
+    (("alexnet-owt-7be5be79.pth", "7be5be79"),),
+    "AlexNet_Weights.IMAGENET1K_V1",
+)
+VGG16 = Asset("VGG-16 (a trunk of LPIPS)", (("vgg16-397923af.pth", "397923af"),), "VGG16_Weights.IMAGENET1K_V1")
+INCEPTION = Asset(
+    "the Inception network of 2015-12-05 (that of FID)",
+    (("weights-inception-2015-12-05-6726825d.pth", "6726825d"),),
+    url="https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
+)
+INCEPTION_KERAS = Asset(
+    "the trunk of Keras's Inception-v3",
+    (
+        (
+            "inception_v3_keras_trunk_768.safetensors",
+            "9e732a3c4e0c68261a378b218fe9b7744b51f348faa7dd802ff4ba0d51ddf997",
+        ),
+    ),
+)
+CIFAR_RESNET56 = Asset(
+    "the CIFAR-10 ResNet-56",
+    (("cifar10_resnet56.safetensors", "5b2e3633179c79b6e67b116265e5429f7850d5d68e6a8c1b0c6a2faa2b6156bd"),),
+)
+DINOV2_SMALL = Asset(
+    "DINOv2 ViT-S/14",
+    (("dinov2_vits14_pretrain.pth", "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9"),),
+    url="https://dl.fbaipublicfiles.com/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth",
+)
+DINOV2_LARGE = Asset(
+    "DINOv2 ViT-L/14",
+    (("dinov2_vitl14_pretrain.pth", "d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428"),),
+    url="https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth",
 )
 
 
@@ -77,15 +113,18 @@ def find(asset: Asset, folder: str | Path | None = None) -> Path:
             if (place / name).is_file():
                 return _checked(place / name, digest)
     name, digest = asset.files[-1]
+    looked = (
+        f"{asset.name}: none of {' or '.join(name for name, _ in asset.files)} is in "
+        f"{', '.join(str(place) for place in (*places, cache))}"
+    )
+    todo = f"put one of these files into a folder and name the folder in {ENVIRONMENT}"
+    if not (asset.torchvision or asset.url):
+        raise AssetUnavailable(f"{looked}, and there is no download; {todo}")
     try:
         cache.mkdir(parents=True, exist_ok=True)
         _download(asset, cache / name, digest)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
-        looked = ", ".join(str(place) for place in (*places, cache))
-        raise AssetUnavailable(
-            f"{asset.name}: none of {' or '.join(name for name, _ in asset.files)} is in {looked}, and the download "
-            f"failed ({error}); put one of these files into a folder and name the folder in {ENVIRONMENT}"
-        ) from error
+        raise AssetUnavailable(f"{looked}, and the download failed ({error}); {todo}") from error
     return _checked(cache / name, digest)
 
 
@@ -109,13 +148,14 @@ def _checked(path: Path, digest: str) -> Path:
 
 
 def _download(asset: Asset, target: Path, digest: str) -> None:
-    from torchvision.models import get_weight  # seconds of import that an offline find does not need
+    url = asset.url
+    if not url:
+        from torchvision.models import get_weight  # seconds of import that an offline find does not need
 
+        url = get_weight(asset.torchvision).url
     # torch writes under a temporary name, checks the digest and renames only then.
     with _socket_timeout(TIMEOUT):
-        torch.hub.download_url_to_file(
-            get_weight(asset.torchvision).url, str(target), hash_prefix=digest, progress=False
-        )
+        torch.hub.download_url_to_file(url, str(target), hash_prefix=digest, progress=False)
 
 
 @contextmanager

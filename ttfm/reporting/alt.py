@@ -12,10 +12,10 @@ from ttfm.reporting.labels import REFERENCES, method_title, metric_label, proble
 from ttfm.reporting.numbers import compact, listed, plural
 
 _CAPTIONS = {
-    "quality": "Quality against sampling steps; lower is better. Marks are means over seeds, bars their 95 % "
-    "intervals; horizontal lines are the data floor and the teacher's finely solved ODE, the dashed line is the "
-    "teacher with as many Euler steps. Axes of steps and values are logarithmic, with a linear part around zero for "
-    "estimates that can be negative. Marks are shifted sideways so that bars stay apart.",
+    "quality": "Quality against sampling steps; lower is better unless a title says otherwise. Marks are means over "
+    "seeds, bars their 95 % intervals; horizontal lines are the data floor and the teacher's finely solved ODE, the "
+    "dashed line is the teacher with as many Euler steps. Axes of steps and values are logarithmic, with a linear part "
+    "around zero for estimates that can be negative. Marks are shifted sideways so that bars stay apart.",
     "families": "The headline metric of every student, a panel for each family of losses; the lines in grey are all "
     "the others, the dashed line is the teacher with as many Euler steps. Marks are means over seeds; intervals are "
     "in the tables.",
@@ -27,8 +27,8 @@ _CAPTIONS = {
     "from the same noise (hollow circles), from the first seed that succeeded.",
     "grid": "Images by method and number of sampling steps, from the first seed that succeeded. Each column starts "
     "from the same noise, so the teacher's finely solved ODE on top is what a perfect student would show.",
-    "cost": "What a training run takes against what comes out of it; the best corner is at the bottom left. Bars are "
-    "95 % intervals over seeds.",
+    "cost": "What a training run takes against what comes out of it; the best corner is at the bottom left, or at the "
+    "top left where higher is better. Bars are 95 % intervals over seeds.",
     "convergence": "The headline metric at the smallest step budget during training, against iterations and against "
     "seconds of training (without those of scoring). Thin lines are seeds, thick lines their mean over the seeds "
     "that reached the end; runs that failed have no line beyond their last score. The dashed steps are the front of "

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ttfm.reporting.labels import method_title, metric_label, steps_list
+from ttfm.reporting.labels import method_title, metric_label, sign, steps_list
 from ttfm.reporting.numbers import compact, duration, some
 from ttfm.reporting.summary import interval, joined
 
@@ -85,7 +85,8 @@ def summarise_convergence(snapshots: pd.DataFrame, experiment: Mapping[str, Any]
     keys = table.assign(problem=table["problem"].map(problems), student=table["student"].map(students))
     table = table.loc[keys.sort_values([*_CURVE, "iteration"], kind="stable").index].reset_index(drop=True)
     for _, rows in table.groupby(["problem", "metric", "steps"], dropna=False):
-        on = front(rows["seconds"].to_numpy(dtype=float), rows["mean"].to_numpy(dtype=float))
+        turned = sign(rows["metric"].iloc[0])
+        on = front(rows["seconds"].to_numpy(dtype=float), turned * rows["mean"].to_numpy(dtype=float))
         table.loc[rows.index, "front"] = on
     return table
 
@@ -118,12 +119,13 @@ def front_sentence(table: pd.DataFrame, experiment: Mapping[str, Any], problem: 
         when = dict.fromkeys(duration(seconds) for seconds in (start, end))
         names.append(f"{method_title(experiment, student)} (at {' to '.join(when)})")
     last = rows[rows["front"].astype(bool)].sort_values("seconds", kind="stable").iloc[-1]
-    metric = metric_label(experiment["problems"][problem]["headline"]).title
+    headline = experiment["problems"][problem]["headline"]
+    metric, good = metric_label(headline).title, "high" if sign(headline) < 0 else "low"
     at = f" at {steps_list([steps])}" if steps is not None else ""
     verb = "is" if len(members) == 1 else "are"
     seeds = rows["n"].max()
     caution = " One seed each: this ranks nothing." if seeds < 2 else " These are means: intervals may overlap."
     return (
-        f"On the front of training time and {metric}{at} {verb} {some(names)}: no other mean is as low in as little "
+        f"On the front of training time and {metric}{at} {verb} {some(names)}: no other mean is as {good} in as little "
         f"time. Its last mean is {compact(last['mean'])}.{caution}"
     )

@@ -34,6 +34,16 @@ def metric_label(name: str) -> Metric:
     return METRICS.get(name) or Metric(name, name, "", "", depends_on_steps=True, kind="both", signed=True)
 
 
+def sign(metric: str) -> float:
+    """What turns a metric's values so that lower is better: 1, or -1 for one whose higher values are better."""
+    return -1.0 if metric_label(metric).higher else 1.0
+
+
+def extreme(metric: str) -> str:
+    """The better end of a metric's values, as an adjective: "lowest" or "highest"."""
+    return "highest" if metric_label(metric).higher else "lowest"
+
+
 def metric_order(found: Iterable[str], headline: str) -> list[str]:
     """``found`` without repetition: the headline first, then in the catalogue's order, then unknown ones."""
     names = list(dict.fromkeys(found))

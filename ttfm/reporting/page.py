@@ -31,7 +31,8 @@ from ttfm.reporting.published import published_table
 from ttfm.reporting.ranks import highlighted, rank_sentences, rank_table, summarise_ranks
 from ttfm.reporting.ranks import rules as rank_rules
 from ttfm.reporting.summary import summarise
-from ttfm.reporting.tables import RULES, headline_table, metric_table
+from ttfm.reporting.tables import headline_table, metric_table
+from ttfm.reporting.tables import rules as table_rules
 from ttfm.reporting.verdict import findings
 
 HERE = Path(__file__).parent
@@ -208,7 +209,7 @@ def build_page(data: Results, figures: Mapping[str, Path], provenance: Mapping[s
         experiment=experiment,
         facts=_facts(experiment),
         headline=headline_table(summary, experiment),
-        rules=RULES,
+        rules=table_rules(*(about["headline"] for about in experiment["problems"].values())),
         ranks=rank_table(ranks, experiment),
         rank_rules=rank_rules(experiment),
         rank_sentences=rank_sentences(ranks, experiment),

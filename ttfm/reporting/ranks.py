@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ttfm.reporting.labels import baseline, method_title, step_columns
+from ttfm.reporting.labels import baseline, method_title, sign, step_columns
 from ttfm.reporting.names import MANY, SHOWN
 from ttfm.reporting.numbers import plural, some
 from ttfm.reporting.summary import interval, same_protocol
@@ -46,7 +46,7 @@ def rank_cells(summary: pd.DataFrame, experiment: Mapping[str, Any], least: int 
         here = here[here["student"].isin(students) & (here["n"] >= least)]
         for steps in step_columns(summary, experiment, problem, about["headline"]):
             rows = here[here["steps"].isna()] if steps is None else here[here["steps"] == steps]
-            ranks = rows.set_index("student")["mean"].rank(method="average")
+            ranks = (sign(about["headline"]) * rows.set_index("student")["mean"]).rank(method="average")
             columns[problem, steps or 0] = ranks.reindex(students) * (1.0 if same_protocol(rows) else math.nan)
     return pd.DataFrame(columns, index=students, dtype=float)
 
@@ -75,18 +75,24 @@ def highlighted(summary: pd.DataFrame, experiment: Mapping[str, Any]) -> list[st
 def run_scores(metrics: pd.DataFrame, experiment: Mapping[str, Any], problem: str, student: str) -> pd.DataFrame:
     """A student's headline metric by seed (rows) and step budget (columns; 0 for none); infinite where a run failed.
 
-    Budgets at which the metric is not defined for the student are no columns.
+    Lower is better: a metric whose higher values are better has its sign turned. Budgets at which the metric is not
+    defined for the student are no columns.
     """
     rows = metrics[(metrics["problem"] == problem) & (metrics["student"] == student)]
-    rows = rows[rows["metric"] == experiment["problems"][problem]["headline"]]
+    headline = experiment["problems"][problem]["headline"]
+    rows = rows[rows["metric"] == headline]
     finite = (rows["status"] == "ok") & np.isfinite(rows["value"].astype(float))
-    scores = rows["value"].astype(float).where(finite, math.inf).mask(rows["status"] == "skipped", math.nan)
+    scores = (
+        (sign(headline) * rows["value"].astype(float))
+        .where(finite, math.inf)
+        .mask(rows["status"] == "skipped", math.nan)
+    )
     table = pd.DataFrame({"seed": rows["seed"], "steps": rows["steps"].fillna(0).astype(int), "score": scores})
     # A run that failed says "failed" even where a value is not defined: other seeds tell that by being skipped.
     return table.pivot(index="seed", columns="steps", values="score").dropna(axis=1).sort_index()
 
 
-def paired_difference(own: pd.DataFrame, other: pd.DataFrame) -> tuple[float, float, int]:
+def paired_difference(own: pd.DataFrame, other: pd.DataFrame, turned: float = 1.0) -> tuple[float, float, int]:
     """Mean over common seeds of ``own - other``, relative to the mean of ``other``, its 95 % half-width, and the seeds.
 
     Per seed, the relative difference is averaged over the step budgets at which both have a value: budgets of one run
@@ -95,6 +101,7 @@ def paired_difference(own: pd.DataFrame, other: pd.DataFrame) -> tuple[float, fl
     Args:
         own: from ``run_scores``.
         other: the same of the baseline.
+        turned: the sign that both were turned by, so that their unit is a size; negative is better either way.
 
     Returns:
         NaN, NaN, 0 without a common seed or where the baseline's mean is not positive.
@@ -103,7 +110,7 @@ def paired_difference(own: pd.DataFrame, other: pd.DataFrame) -> tuple[float, fl
     budgets = pairs[0].columns.intersection(pairs[1].columns)
     a, b = (table[budgets].dropna() for table in pairs)
     seeds = a.index.intersection(b.index)
-    unit = b.loc[seeds].mean()
+    unit = turned * b.loc[seeds].mean()
     if budgets.empty or seeds.empty or not (unit > 0).all():
         return math.nan, math.nan, 0
     relative = ((a.loc[seeds] - b.loc[seeds]) / unit).mean(axis=1).to_numpy(dtype=float)
@@ -189,7 +196,8 @@ def summarise_ranks(
             if problem != ALL and student != first:
                 scores = run_scores(metrics, experiment, problem, student)
                 names = ("difference", "difference_ci", "pairs")
-                row |= dict(zip(names, paired_difference(scores, rivals[problem]), strict=True))
+                turned = sign(experiment["problems"][problem]["headline"])
+                row |= dict(zip(names, paired_difference(scores, rivals[problem], turned), strict=True))
                 row["why"] = "" if row["pairs"] else _why(scores, rivals[problem])
                 tables[problem] = comparisons(scores, rivals[problem])
             chosen = list(tables.values()) if problem == ALL else [tables.get(problem, np.empty((0, 0)))]
@@ -204,7 +212,7 @@ def rules(experiment: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         (
             "Mean rank",
-            "the place of the student's mean on the headline metric at each problem and step budget (1 is the lowest), "
+            "the place of the student's mean on the headline metric at each problem and step budget (1 is the best), "
             "averaged over these cells. Ranked are students with two or more successful runs in a cell; equal means "
             "share the mean of their places. 3/8 says that only 3 of 8 cells rank the student: such a mean is not "
             "comparable with one over all. Places follow means, whether or not intervals overlap.",
@@ -213,7 +221,8 @@ def rules(experiment: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"Difference to {first}",
             f"the headline metric minus that of {first} with the same seed, in % of the mean of {first} and averaged "
             "over the step budgets at which both have a value; then mean ± half-width of the 95 % interval over the "
-            "common seeds (Student's t; their number in brackets). Negative is better. The mean of the baseline counts "
+            "common seeds (Student's t; their number in brackets). Negative is better: of a metric whose higher values "
+            "are better, the sign is turned. The mean of the baseline counts "
             "as a fixed unit, failed runs have no difference, and problems are not pooled: they are no sample of "
             "anything.",
         ),

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ttfm.reporting.labels import REFERENCES, metric_label, metric_order
+from ttfm.reporting.labels import REFERENCES, metric_label, metric_order, sign
 
 COLUMNS = [
     *("problem", "metric", "student", "steps", "mean", "ci", "n", "failed", "skipped"),
@@ -79,7 +79,8 @@ def _mark_best(summary: pd.DataFrame) -> None:
         # Numbers scored by different protocols (another N, split or network) have no best among them.
         if len(group[_PROTOCOL].drop_duplicates()) > 1:
             continue
-        first = group.sort_values("mean", kind="stable").iloc[0]
+        turned = sign(group["metric"].iloc[0])
+        first = group.sort_values("mean", kind="stable", ascending=turned > 0).iloc[0]
         for index, row in group.iterrows():
             if row["mean"] == first["mean"]:
                 best.append(index)
@@ -96,10 +97,10 @@ def _ranks(found: Iterable[str], order: Iterable[str]) -> dict[str, int]:
 def summarise(metrics: pd.DataFrame, experiment: Mapping[str, Any] | None = None) -> pd.DataFrame:
     """One row per (problem, metric, student, steps) with mean and interval over the seeds that succeeded.
 
-    Failed and skipped cells keep their row: ``mean`` and ``ci`` are NaN, ``reason`` says why. ``best`` is the lowest
-    mean among trained students within (problem, metric, steps), never a reference and never a single seed's minimum;
-    ``tie`` marks students whose interval overlaps that of the best. Where students were scored by different protocols
-    (N, split, extractor), there is no best.
+    Failed and skipped cells keep their row: ``mean`` and ``ci`` are NaN, ``reason`` says why. ``best`` is the best mean
+    (the lowest, or the highest where that is better) among trained students within (problem, metric, steps), never a
+    reference and never a single seed's best; ``tie`` marks students whose interval overlaps that of the best. Where
+    students were scored by different protocols (N, split, extractor), there is no best.
 
     Args:
         metrics: the long table, as ``inputs.load`` reads it.

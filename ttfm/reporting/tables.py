@@ -13,6 +13,7 @@ from ttfm.reporting.labels import (
     REFERENCES,
     method_title,
     metric_label,
+    sign,
     step_columns,
     steps_list,
     steps_title,
@@ -23,6 +24,7 @@ from ttfm.reporting.summary import joined, pick, summarise
 __all__ = ["Cell", "Row", "Table", "headline_table", "metric_table", "summarise"]
 
 ABSENT = "–"
+MIXED = "Where higher is better, as in {names}, bold is the highest mean, and an interval that overlaps its is marked."
 RULES = (
     "Mean over seeds ± half-width of its 95 % interval (Student's t); in brackets the number of seeds, as 2/3 where "
     "some failed. Lower is better. Bold: the lowest mean among the trained students. †: its interval overlaps that of "
@@ -36,6 +38,17 @@ DESCRIBES = (
 )
 
 
+def rules(*metrics: str) -> str:
+    """How to read a table of these metrics."""
+    ranked = [metric_label(name) for name in metrics if metric_label(name).ranked]
+    if not ranked:
+        return DESCRIBES
+    turned = list(dict.fromkeys(label.title for label in ranked if sign(label.name) < 0))
+    if len(ranked) == len([label for label in ranked if sign(label.name) < 0]):
+        return RULES.replace("Lower is better", "Higher is better").replace("the lowest mean", "the highest mean")
+    return f"{RULES} {MIXED.format(names=listed(turned))}" if turned else RULES
+
+
 @dataclass(frozen=True)
 class Cell:
     """One cell.
@@ -44,7 +57,7 @@ class Cell:
         text: the number, or a word where there is none.
         ci: half-width of the interval, "" where unknown.
         n: number of seeds, "" where there is nothing to count.
-        best: the lowest mean among trained students.
+        best: the best mean among trained students.
         tie: overlaps the best.
         span: number of columns.
         value: what a sortable table sorts by; None sorts last.
@@ -213,7 +226,7 @@ def metric_table(summary: pd.DataFrame, experiment: Mapping[str, Any], problem: 
         name=f"{problem}--{metric}",
         title=f"{experiment['problems'][problem]['title']}: {label.title}",
         about=label.description,
-        rules=RULES if label.ranked else DESCRIBES,
+        rules=rules(metric),
         scored=protocol(summary, problem, metric),
         stub="Method",
         header=tuple(steps_title(k) for k in step_columns(summary, experiment, problem, metric)),
@@ -256,7 +269,7 @@ def headline_table(summary: pd.DataFrame, experiment: Mapping[str, Any]) -> Tabl
         name="headline",
         title=f"Headline metric of every problem: {titles}",
         about="",
-        rules=RULES,
+        rules=rules(*problems.values()),
         scored=" ".join(scored),
         stub="Method",
         header=tuple(steps_title(k) for name in problems for k in columns[name]),

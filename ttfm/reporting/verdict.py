@@ -9,7 +9,16 @@ from typing import Any
 
 import pandas as pd
 
-from ttfm.reporting.labels import REFERENCES, method_title, metric_label, problem_metrics, step_columns, steps_list
+from ttfm.reporting.labels import (
+    REFERENCES,
+    extreme,
+    method_title,
+    metric_label,
+    problem_metrics,
+    sign,
+    step_columns,
+    steps_list,
+)
 from ttfm.reporting.numbers import compact, duration, listed, plural, some, with_interval
 from ttfm.reporting.summary import overlap, pick
 
@@ -53,10 +62,11 @@ class _Problem:
     def trained(self, metric: str, steps: int | None) -> pd.DataFrame:
         rows = self.summary[(self.summary["problem"] == self.problem) & (self.summary["metric"] == metric)]
         rows = rows[rows["steps"].isna()] if steps is None else rows[rows["steps"] == steps]
-        return rows[~rows["student"].isin(REFERENCES) & (rows["n"] > 0)].sort_values("mean", kind="stable")
+        rows = rows[~rows["student"].isin(REFERENCES) & (rows["n"] > 0)]
+        return rows.sort_values("mean", kind="stable", key=lambda mean: sign(metric) * mean)
 
     def leader(self, steps: int | None) -> str:
-        """Who has the lowest headline metric at one step budget, and whether that is a ranking."""
+        """Who has the best headline metric at one step budget, and whether that is a ranking."""
         rows = self.trained(self.metric, steps)
         when = _at(steps).capitalize() or "Over the whole map "
         if rows.empty:
@@ -72,7 +82,7 @@ class _Problem:
         first = best.iloc[0]
         mean, half = with_interval(first["mean"], first["ci"])
         mean += f" ± {half} (n = {first['n']})" if half else ""
-        text = f"{when}{self.names(best)} {verb} the lowest mean, {mean}"
+        text = f"{when}{self.names(best)} {verb} the {extreme(self.metric)} mean, {mean}"
         if rows["ci"].isna().any():
             alone = rows[rows["ci"].isna()]
             if len(alone) == len(rows):
@@ -102,24 +112,25 @@ class _Problem:
                 continue
             tied = f" (overlapped by {self.names(ties)})" if len(ties) else ""
             parts.append(f"{metric_label(metric).title}: {self.names(best)}{tied}")
-        return [f"Lowest means on the other metrics {_at(steps).strip()} – {'; '.join(parts)}."] if parts else []
+        return [f"Best means on the other metrics {_at(steps).strip()} – {'; '.join(parts)}."] if parts else []
 
     def yardstick(self) -> list[str]:
-        """Which students have a lower mean than the teacher's own Euler steps."""
+        """Which students have a better mean than the teacher's own Euler steps."""
         parts = []
         for k in self.steps:
             euler = pick(self.summary, self.problem, self.metric, "teacher_euler", k)
             rows = self.trained(self.metric, k)
             if euler is None or not euler["n"] or rows.empty:
                 continue
-            below = rows[rows["mean"] < euler["mean"]]
+            below = rows[sign(self.metric) * (rows["mean"] - euler["mean"]) < 0]
             who = "no student" if below.empty else self.names(below)
             if len(below) == len(rows):
                 who = f"all {len(rows)} students with a value" if len(rows) > 1 else self.names(rows)
             parts.append(f"{_at(k)}(teacher {compact(euler['mean'])}) {who}")
         if not parts:
             return []
-        return [f"A lower mean than the teacher's own Euler steps: {'; '.join(parts)}."]
+        better = "higher" if sign(self.metric) < 0 else "lower"
+        return [f"A {better} mean than the teacher's own Euler steps: {'; '.join(parts)}."]
 
     def trend(self) -> list[str]:
         """What more steps change, from the smallest budget to the largest."""
@@ -159,7 +170,7 @@ def _undominated(
     for _, cost in costs[(costs["problem"] == problem) & (costs["n"] > 0)].iterrows():
         row = pick(summary, problem, metric, cost["student"], steps)
         if row is not None and row["n"] > 0 and cost["student"] not in REFERENCES and not math.isnan(cost["seconds"]):
-            points[cost["student"]] = (cost["seconds"], row["mean"])
+            points[cost["student"]] = (cost["seconds"], sign(metric) * row["mean"])
     if len(points) < 2:
         return steps, []
     front = [

@@ -1,4 +1,4 @@
-"""Score the floor (data against data), the teacher's fine ODE and its k Euler steps."""
+"""Score the floor (data against data), the teacher's fine ODE and its k Euler steps, of points."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from ttfm.provenance import now
 from ttfm.steps.common import (
     config_argument,
     failure,
-    labelled,
     load_network,
     path_argument,
     pick_device,
@@ -20,7 +19,14 @@ from ttfm.steps.common import (
     tensors,
     write_record,
 )
-from ttfm.steps.scoring import build_scorer, failed_rows, histogram_row, input_arguments, shown_arrays, write_metrics
+from ttfm.steps.scoring import (
+    failed_rows,
+    histogram_row,
+    input_arguments,
+    shown_arrays,
+    teacher_descriptions,
+    write_metrics,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
     solution, data = tensors(arguments.solution), tensors(arguments.data)
     reason = failure(arguments.solution_record)
     # Without a solution only the floor is scored, which asks for no more than the number of samples.
-    scorer = build_scorer(config, arguments, data, {"x1": data["floor"]} if reason else solution)
+    scorer = scoring.Scorer(data["reference"], data["floor"] if reason else solution["x1"])
     floor = [*scorer.distribution(data["floor"]), *scorer.pairs(None, scoring.NOT_REPRODUCED)]
     if (points := config["evaluation"]["histogram_samples"]) > 0:
         floor.append(histogram_row(config, device, points, None))
@@ -59,7 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
         euler = failed_rows(config, sampled, config["budgets"], reason)
     else:
         fine = [*scorer.distribution(solution["x1"]), *scorer.pairs(solution["x1"])]
-        fine += _descriptions(config, arguments, device, solution)
+        fine += teacher_descriptions(config, arguments.teacher, device, solution)
         euler = list(_euler(config, arguments, device, scorer, solution["x0"], arrays))
     rows: list[dict[str, Any]] = [{"student": "data"} | row for row in floor]
     rows += [{"student": "teacher", "seed": 0} | row for row in fine]
@@ -67,24 +73,6 @@ def run(arguments: argparse.Namespace) -> None:
     write_arrays(arguments.samples, arrays)
     write_metrics(arguments.metrics, config, rows, device)
     write_record(arguments.record, config, device, started)
-
-
-def _descriptions(
-    config: dict[str, Any], arguments: argparse.Namespace, device: str, solution: dict[str, Tensor]
-) -> Iterator[dict[str, Any]]:
-    """What the teacher's flow is like."""
-    from ttfm.evaluation import diagnostics, scoring
-
-    field = teacher_field(config, load_network(arguments.teacher, config, device))
-    times, paths = solution["times"].to(device), solution["paths"].to(device)
-    yield {"N": len(solution["x0"]), "split": "-", "extractor": "-"} | scoring.measured(
-        "transport_cost", diagnostics.transport_cost, solution["x0"], solution["x1"]
-    )
-    whole = {"N": paths.shape[1], "split": "-", "extractor": "-"}
-    yield whole | scoring.measured("straightness", diagnostics.straightness, times, paths)
-    with labelled(config, paths.shape[1], device, repeated=True):
-        row = scoring.measured("jacobian_asymmetry", diagnostics.jacobian_asymmetry, field, times, paths)
-    yield whole | row
 
 
 def _euler(
@@ -100,8 +88,7 @@ def _euler(
 
     field = teacher_field(config, load_network(arguments.teacher, config, device))
     for budget in config["budgets"]:
-        with labelled(config, len(x0), device):
-            samples = sampling.velocity_sample(field, x0.to(device), budget).cpu()
+        samples = sampling.velocity_sample(field, x0.to(device), budget).cpu()
         arrays |= shown_arrays(config, budget, samples)
         for row in (*scorer.distribution(samples), *scorer.pairs(samples)):
             yield row | {"steps": budget}

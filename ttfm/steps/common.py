@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -190,9 +191,15 @@ def labelled(config: dict[str, Any], count: int, device: str, first: int = 0, re
 
 
 def source_noise(
-    config: dict[str, Any], seed: int, count: int, stream: str, first: int = 0, images: Path | None = None
+    config: dict[str, Any],
+    seed: int,
+    count: int,
+    stream: str,
+    first: int = 0,
+    images: Path | None = None,
+    start: int = 0,
 ) -> torch.Tensor:
-    """States at t = 0 for sample indices 0 .. count-1, shape ``(count, *shape)``: a function of the index alone.
+    """States at t = 0 for sample indices start .. count-1, ``(count - start, *shape)``: a function of the index alone.
 
     Args:
         config: a resolved config; its source and data count.
@@ -201,13 +208,26 @@ def source_noise(
         stream: name of the stream.
         first: which of several independent states per sample.
         images: the folder of the problem's images, where the source measures them.
+        start: the first index.
     """
     from ttfm.seeds import indexed_noise
 
     # Draws that a source may need beside the first keep clear of those of the other states.
     apart = 1000
-    draw = lambda j: indexed_noise(seed, count, tuple(config["shape"]), stream, first + apart * j)  # noqa: E731
+    draw = lambda j: indexed_noise(seed, count, tuple(config["shape"]), stream, first + apart * j, start)  # noqa: E731
     return _source(json.dumps([config["source"], config["data"]]), images).sample(draw)
+
+
+def piece_size(shape: Sequence[int]) -> int:
+    """How many images pass through a model at once: a fixed number, so that no result depends on the machine.
+
+    Args:
+        shape: of one image, ``(C, H, W)``.
+    """
+    from ttfm.seeds import BLOCK
+
+    blocks = 2**18 // (math.prod(shape) * BLOCK)
+    return BLOCK * max(1, blocks)
 
 
 @cache

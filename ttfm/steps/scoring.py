@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttfm.provenance import device_name, source
 from ttfm.steps.columns import METRIC_COLUMNS
-from ttfm.steps.common import images_argument, path_argument, record_argument, write_csv
+from ttfm.steps.common import (
+    images_argument,
+    labelled,
+    load_network,
+    path_argument,
+    record_argument,
+    teacher_field,
+    write_csv,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from ttfm.evaluation.scoring import Scorer
 
 SCATTERED = 2048
 """How many samples of points are kept for the scatter plots."""
@@ -25,30 +31,9 @@ def input_arguments(parser: argparse.ArgumentParser) -> None:
     images_argument(parser)
     path_argument(parser, "data", "the problem's reference and floor sets (npz)")
     path_argument(parser, "solution", "the teacher's fine ODE solution (npz)")
-    path_argument(parser, "classifier", "weights of the digit classifier (digits only)", required=False)
-    path_argument(parser, "lpips", "weights of the LPIPS trunk (images only)", required=False)
-    path_argument(parser, "lpips-record", "record of the LPIPS trunk (images only)", required=False)
     path_argument(parser, "metrics", "where to write the rows of the long table (CSV)")
     path_argument(parser, "samples", "where to write the first samples at every budget (npz)")
     record_argument(parser)
-
-
-def build_scorer(config: dict[str, Any], arguments: argparse.Namespace, data: Any, solution: Any) -> Scorer:
-    """The scorer of a problem.
-
-    Raises:
-        ValueError: if an image problem lacks the LPIPS files, or one of digits the classifier.
-    """
-    from ttfm.evaluation.scoring import Scorer
-
-    lpips = None
-    if config["kind"] == "images":
-        if not (arguments.lpips and arguments.lpips_record):
-            raise ValueError("an image problem needs --lpips and --lpips-record")
-        if config["data"]["name"] == "digits" and not arguments.classifier:
-            raise ValueError("a problem of digits needs --classifier")
-        lpips = (arguments.lpips, arguments.lpips_record)
-    return Scorer(config["kind"], data["reference"], solution["x1"], arguments.classifier, lpips)
 
 
 def shown_arrays(config: dict[str, Any], budget: int, samples: Tensor) -> dict[str, Any]:
@@ -57,6 +42,31 @@ def shown_arrays(config: dict[str, Any], budget: int, samples: Tensor) -> dict[s
     if config["kind"] == "points":
         arrays[f"all_k{budget}"] = samples[:SCATTERED].cpu().numpy()
     return arrays
+
+
+def teacher_descriptions(
+    config: dict[str, Any], teacher: Path, device: str, solution: dict[str, Tensor]
+) -> Iterator[dict[str, Any]]:
+    """What the teacher's flow is like: rows of the long table.
+
+    Args:
+        config: a resolved config.
+        teacher: the teacher's weights.
+        device: where to run.
+        solution: the arrays of the solution step.
+    """
+    from ttfm.evaluation import diagnostics, scoring
+
+    field = teacher_field(config, load_network(teacher, config, device))
+    times, paths = solution["times"].to(device), solution["paths"].to(device)
+    yield {"N": len(solution["x0"]), "split": "-", "extractor": "-"} | scoring.measured(
+        "transport_cost", diagnostics.transport_cost, solution["x0"], solution["x1"]
+    )
+    whole = {"N": paths.shape[1], "split": "-", "extractor": "-"}
+    yield whole | scoring.measured("straightness", diagnostics.straightness, times, paths)
+    with labelled(config, paths.shape[1], device, repeated=True):
+        row = scoring.measured("jacobian_asymmetry", diagnostics.jacobian_asymmetry, field, times, paths)
+    yield whole | row
 
 
 def failed_rows(

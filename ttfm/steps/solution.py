@@ -15,6 +15,7 @@ from ttfm.steps.common import (
     load_network,
     path_argument,
     pick_device,
+    piece_size,
     progress,
     read_config,
     record_argument,
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 
 KEPT_TIMES = 33
 KEPT_PATHS = 64
-PIECE = 2**22
-"""Components of the states that are integrated at once: all samples of points, some hundreds of images."""
+KEPT_IMAGES = 1024
+"""Images whose noise and solution are kept as floats: what training follows, and what figures show."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +53,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Write x0, x1 ``(N, *shape)``, times ``(M,)`` and the first P trajectories ``(M, P, *shape)``.
 
     A closed-form velocity is integrated in float64, so that the solver's error stays far below every student's. Where a
-    learned teacher failed, or its solution is not finite, nothing is kept and the record says why.
+    learned teacher failed, or its solution is not finite, nothing is kept and the record says why. Of images x0 and x1
+    are those of the first 1,024 indices, and ``pixels`` ``(N, *shape)`` holds all solutions as bytes: the noise of an
+    index can be drawn again, and what is compared is bytes.
     """
     started = now()
     config = read_config(arguments.config)
@@ -67,48 +70,69 @@ def run(arguments: argparse.Namespace) -> None:
 def _solve(config: dict[str, Any], arguments: argparse.Namespace, device: str) -> tuple[dict[str, np.ndarray], str]:
     """The arrays and no reason, or no arrays and the reason."""
     import numpy as np
+
+    field = teacher_field(config, load_network(arguments.teacher, config, device))
+    count = config["evaluation"]["samples"]
+    images = config["kind"] == "images"
+    size = piece_size(config["shape"]) if images else count
+    found: dict[str, np.ndarray] = {}
+    pixels = np.empty((count, *config["shape"]), dtype=np.uint8) if images else None
+    for start in range(0, count, size):
+        end = min(start + size, count)
+        states = _integrate(config, arguments, field, device, start, end)
+        if states is None:
+            return {}, "the teacher's fine ODE solution is not finite"
+        if pixels is not None:
+            import torch
+
+            from ttfm.evaluation.features import quantise
+
+            pixels[start:end] = quantise(torch.from_numpy(states["x1"])).numpy()
+        if start < KEPT_IMAGES:
+            kept = {name: states[name][: KEPT_IMAGES - start] if images else states[name] for name in ("x0", "x1")}
+            found |= {name: np.concatenate([found[name], kept[name]]) if start else kept[name] for name in kept}
+        if start == 0:
+            found |= {name: states[name] for name in ("times", "paths")}
+    return found | ({} if pixels is None else {"pixels": pixels}), ""
+
+
+def _integrate(
+    config: dict[str, Any], arguments: argparse.Namespace, field: Field, device: str, start: int, end: int
+) -> dict[str, np.ndarray] | None:
+    """Noise, solution, times and first trajectories of the indices start .. end-1; None if one is not finite."""
+    import numpy as np
     import torch
 
     evaluation = config["evaluation"]
-    field = teacher_field(config, load_network(arguments.teacher, config, device))
-    x0 = source_noise(config, evaluation["seed"], evaluation["samples"], "evaluation-noise", images=arguments.images)
+    x0 = source_noise(config, evaluation["seed"], end, "evaluation-noise", images=arguments.images, start=start)
+    state = x0.to(device, torch.float64 if config["closed_form"] else torch.float32)
     steps = evaluation.get("steps", KEPT_TIMES - 1)
     kept = kept_steps(steps, KEPT_TIMES)
-    pieces = x0.split(max(KEPT_PATHS, PIECE // x0[0].numel()))
-    ends, paths = [], []
-    states = progress(_states(config, field, pieces, device), len(pieces) * (steps + 1), f"{config['problem']}: ODE")
-    with torch.no_grad():
-        for number, state in enumerate(states):
-            piece, index = divmod(number, steps + 1)
-            if piece == 0 and index in kept:
+    solved = _trajectory(evaluation, field, state)
+    states = progress(solved, steps + 1, f"{config['problem']}: fine ODE, samples {start} to {end}")
+    paths = []
+    with torch.no_grad(), labelled(config, end - start, device, start):
+        for index, state in enumerate(states):
+            if index in kept:
                 paths.append(state[:KEPT_PATHS].float().cpu().numpy())
-            if index == steps:
-                ends.append(state.float().cpu())
-    solution = torch.cat(ends)
-    if not solution.isfinite().all():
-        return {}, "the teacher's fine ODE solution is not finite"
+    if not state.isfinite().all():
+        return None
     return {
         "x0": x0.numpy(),
-        "x1": solution.numpy(),
+        "x1": state.float().cpu().numpy(),
         "times": (kept / steps).astype(np.float32),
         "paths": np.stack(paths),
-    }, ""
+    }
 
 
-def _states(config: dict[str, Any], field: Field, pieces: tuple[Tensor, ...], device: str) -> Iterator[Tensor]:
-    """All states of every piece's integration, one piece after the other."""
+def _trajectory(evaluation: dict[str, Any], field: Field, x: Tensor) -> Iterator[Tensor]:
+    """All states of an integration: at every step of a fixed-step solver, at the times to keep of an adaptive one."""
     import torch
 
     from ttfm.flow.adaptive import dopri5
     from ttfm.flow.solvers import trajectory
 
-    evaluation, first = config["evaluation"], 0
-    for x0 in pieces:
-        x = x0.to(device, torch.float64 if config["closed_form"] else torch.float32)
-        with labelled(config, len(x), device, first):
-            if evaluation["solver"] == "dopri5":
-                times = torch.linspace(0, 1, KEPT_TIMES, dtype=torch.float64)
-                yield from dopri5(field, x, times, evaluation["rtol"], evaluation["atol"])
-            else:
-                yield from trajectory(field, x, evaluation["solver"], evaluation["steps"])
-        first += len(x)
+    if evaluation["solver"] == "dopri5":
+        times = torch.linspace(0, 1, KEPT_TIMES, dtype=torch.float64)
+        return dopri5(field, x, times, evaluation["rtol"], evaluation["atol"])
+    return trajectory(field, x, evaluation["solver"], evaluation["steps"])

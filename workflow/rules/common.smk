@@ -1,5 +1,6 @@
 """The experiment, checked and resolved; names and file lists that the rules share."""
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -33,10 +34,28 @@ STUDENTS = PLAN.experiment["students"]
 FIGURES = figure_names(PROBLEMS, STUDENTS)
 
 
+NOTHING = "(?!)"
+# Bytes of generated images per set above which they are deleted once they are scored.
+KEPT_BYTES = 2**24
+POINTS = "|".join(name for name, about in PROBLEMS.items() if about["kind"] == "points") or NOTHING
+IMAGES = "|".join(name for name, about in PROBLEMS.items() if about["kind"] == "images") or NOTHING
+
+
+def large(path):
+    """A file of generated images or features: kept only where the experiment makes little of it."""
+    amounts = [
+        about["evaluation"]["samples"] * math.prod(about["shape"])
+        for name, about in PLAN.configs.items()
+        if name.endswith("baselines.json") and about["kind"] == "images"
+    ]
+    return temp(path) if max(amounts, default=0) > KEPT_BYTES else path
+
+
 wildcard_constraints:
     problem="|".join(PROBLEMS),
     student="|".join(STUDENTS),
     seed=r"\d+",
+    network="[a-z0-9-]+",
 
 
 def modules(*patterns):
@@ -59,7 +78,16 @@ TRAINING = (
     + DATA
     + modules("training/*.py", "steps/training.py", "losses/base.py", "losses/__init__.py")
 )
-SCORING = BASE + MODEL + DATA + modules("evaluation/*.py", "steps/scoring.py")
+SCORING = BASE + MODEL + DATA + modules("evaluation/*.py", "steps/scoring.py", "steps/trained.py")
+FEATURES = BASE + modules(
+    "evaluation/features.py",
+    "evaluation/weights.py",
+    "evaluation/checks.py",
+    "evaluation/classifier.py",
+    "evaluation/sample_sets.py",
+    "evaluation/extractors/*.py",
+    "steps/network.py",
+)
 
 
 def loss_files(wildcards):
@@ -100,17 +128,50 @@ def timing_trajectories(wildcards):
     )
 
 
-def scoring_networks(wildcards):
-    """The networks that score images; points are scored without any."""
-    if PROBLEMS[wildcards.problem]["kind"] != "images":
-        return {}
-    found = {
-        "lpips": f"{ROOT}/weights/lpips-squeeze.safetensors",
-        "lpips_record": f"{ROOT}/weights/lpips-squeeze.json",
-    }
-    if f"{wildcards.problem}/classifier.json" in PLAN.configs:
-        found["classifier"] = f"{ROOT}/{wildcards.problem}/classifier/weights.safetensors"
-    return found
+def networks_of(problem):
+    """The networks of features that score a problem of images."""
+    return PLAN.configs[f"{problem}/score.json"]["networks"]
+
+
+def trunks_of(problem):
+    """The trunks of LPIPS that score a problem of images."""
+    return PLAN.configs[f"{problem}/score.json"]["trunks"]
+
+
+def network_weights(wildcards):
+    """The weights of a network of features and their record: found ones, or the classifier that is trained here."""
+    if wildcards.network == "digits-classifier":
+        folder = f"{ROOT}/{wildcards.problem}/classifier"
+        return {"weights": f"{folder}/weights.safetensors", "weights_record": f"{folder}/record.json"}
+    stem = f"{ROOT}/weights/{wildcards.network}"
+    return {"weights": f"{stem}.safetensors", "weights_record": f"{stem}.json"}
+
+
+def scoring_files(folder):
+    """What scoring reads besides the images in `folder`: features, references and trunks."""
+
+    def files(wildcards):
+        at, real = folder.format(**wildcards), f"{ROOT}/{wildcards.problem}/reference"
+        found = []
+        for network in networks_of(wildcards.problem):
+            found += [f"{at}/features/{network}.npy", f"{at}/features/{network}.json"]
+            found += [f"{real}/{network}.npz", f"{real}/{network}.json"]
+        for trunk in trunks_of(wildcards.problem):
+            found += [f"{ROOT}/weights/lpips-{trunk}.safetensors", f"{ROOT}/weights/lpips-{trunk}.json"]
+        return found
+
+    return files
+
+
+def scoring_arguments(wildcards, input):
+    """The same files as arguments: four for each network, two for each trunk."""
+    files = iter(input.scored)
+    words = [
+        f"--network {network} {' '.join(next(files) for _ in range(4))}"
+        for network in networks_of(wildcards.problem)
+    ]
+    words += [f"--lpips {trunk} {next(files)} {next(files)}" for trunk in trunks_of(wildcards.problem)]
+    return " ".join(words)
 
 
 def image_set(wildcards):

@@ -27,7 +27,6 @@ rule images:
 
 rule data:
     input:
-        unpack(image_set),
         config=f"{ROOT}/plan/{{problem}}/data.json",
         code=BASE + DATA + modules("steps/data.py"),
     output:
@@ -37,13 +36,13 @@ rule data:
         f"{ROOT}/logs/{{problem}}/data.log",
     benchmark:
         f"{ROOT}/benchmarks/{{problem}}/data.tsv"
+    wildcard_constraints:
+        problem=POINTS,
     threads: 1
-    params:
-        images=images_argument,
     message:
         "Reference and floor sets of {wildcards.problem}"
     shell:
-        "python -m ttfm data --config {input.config} {params.images} --out {output.arrays} --record {output.record} 2> {log}"
+        "python -m ttfm data --config {input.config} --out {output.arrays} --record {output.record} 2> {log}"
 
 
 rule classifier:
@@ -68,20 +67,48 @@ rule classifier:
         " --record {output.record} 2> {log}"
 
 
-rule lpips_trunk:
+rule weights:
     input:
-        config=f"{ROOT}/plan/lpips-trunk.json",
-        code=BASE + modules("evaluation/weights.py", "steps/lpips_trunk.py"),
+        config=f"{ROOT}/plan/weights/{{network}}.json",
+        code=BASE + modules("evaluation/weights.py", "steps/weights.py"),
     output:
-        weights=f"{ROOT}/weights/lpips-squeeze.safetensors",
-        record=f"{ROOT}/weights/lpips-squeeze.json",
+        weights=f"{ROOT}/weights/{{network}}.safetensors",
+        record=f"{ROOT}/weights/{{network}}.json",
     log:
-        f"{ROOT}/logs/lpips-trunk.log",
+        f"{ROOT}/logs/weights/{{network}}.log",
     benchmark:
-        f"{ROOT}/benchmarks/lpips-trunk.tsv"
+        f"{ROOT}/benchmarks/weights/{{network}}.tsv"
     threads: 1
     message:
-        "Find the trunk of LPIPS"
+        "Find the weights of {wildcards.network}"
     shell:
-        "python -m ttfm lpips-trunk --config {input.config} --weights {output.weights}"
+        "python -m ttfm weights --config {input.config} --weights {output.weights}"
         " --record {output.record} 2> {log}"
+
+
+rule reference:
+    input:
+        unpack(image_set),
+        unpack(network_weights),
+        config=f"{ROOT}/plan/{{problem}}/reference.json",
+        code=FEATURES + modules("data/arrays.py", "evaluation/scores.py", "steps/reference.py"),
+    output:
+        arrays=f"{ROOT}/{{problem}}/reference/{{network}}.npz",
+        record=f"{ROOT}/{{problem}}/reference/{{network}}.json",
+    log:
+        f"{ROOT}/logs/{{problem}}/reference/{{network}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{problem}}/reference/{{network}}.tsv"
+    wildcard_constraints:
+        problem=IMAGES,
+    threads: 1
+    resources:
+        gpu=1,
+    params:
+        images=images_argument,
+    message:
+        "Real images of {wildcards.problem} as {wildcards.network} sees them"
+    shell:
+        "python -m ttfm reference --config {input.config} {params.images} --extractor {wildcards.network}"
+        " --weights {input.weights} --weights-record {input.weights_record} --out {output.arrays}"
+        " --cache results/.reference --record {output.record} 2> {log}"

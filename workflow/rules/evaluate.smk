@@ -1,7 +1,5 @@
 rule evaluate:
     input:
-        unpack(image_set),
-        unpack(scoring_networks),
         config=f"{ROOT}/plan/{{problem}}/{{student}}/{{seed}}/evaluate.json",
         student=rules.student.output.weights,
         student_record=rules.student.output.record,
@@ -21,25 +19,22 @@ rule evaluate:
         f"{ROOT}/logs/{{problem}}/{{student}}/{{seed}}/evaluate.log",
     benchmark:
         f"{ROOT}/benchmarks/{{problem}}/{{student}}/{{seed}}/evaluate.tsv"
+    wildcard_constraints:
+        problem=POINTS,
     threads: 1
     resources:
         gpu=1,
-    params:
-        images=images_argument,
-        networks=arguments_of(scoring_networks),
     message:
         "Score {wildcards.student} on {wildcards.problem}, seed {wildcards.seed}"
     shell:
-        "python -m ttfm evaluate --config {input.config} {params.images} --student {input.student}"
+        "python -m ttfm evaluate --config {input.config} --student {input.student}"
         " --student-record {input.student_record} --snapshots {input.snapshots} --teacher {input.teacher} --data {input.data}"
-        " --solution {input.solution} {params.networks} --metrics {output.metrics} --samples {output.samples}"
+        " --solution {input.solution} --metrics {output.metrics} --samples {output.samples}"
         " --snapshot-metrics {output.snapshots} --maps {output.maps} --record {output.record} 2> {log}"
 
 
 rule baselines:
     input:
-        unpack(image_set),
-        unpack(scoring_networks),
         config=f"{ROOT}/plan/{{problem}}/baselines.json",
         teacher=rules.teacher.output.weights,
         data=rules.data.output.arrays,
@@ -54,15 +49,14 @@ rule baselines:
         f"{ROOT}/logs/{{problem}}/baselines.log",
     benchmark:
         f"{ROOT}/benchmarks/{{problem}}/baselines.tsv"
+    wildcard_constraints:
+        problem=POINTS,
     threads: 1
     resources:
         gpu=1,
-    params:
-        images=images_argument,
-        networks=arguments_of(scoring_networks),
     message:
         "Score the references of {wildcards.problem}"
     shell:
-        "python -m ttfm baselines --config {input.config} {params.images} --teacher {input.teacher} --data {input.data}"
-        " --solution {input.solution} --solution-record {input.solution_record} {params.networks}"
+        "python -m ttfm baselines --config {input.config} --teacher {input.teacher} --data {input.data}"
+        " --solution {input.solution} --solution-record {input.solution_record}"
         " --metrics {output.metrics} --samples {output.samples} --record {output.record} 2> {log}"

@@ -1,4 +1,5 @@
-REPORTING = BASE + modules("reporting/*.*", "reporting/figures/*.py", "evaluation/catalogue.py")
+CATALOGUE = modules("evaluation/catalogue.py", "evaluation/metric.py", "evaluation/image_metrics.py")
+REPORTING = BASE + CATALOGUE + modules("reporting/*.*", "reporting/figures/*.py")
 TABLES = [name for name in table_files(PROBLEMS) if name != "summary.csv"]
 
 
@@ -66,7 +67,7 @@ rule tables:
 rule figures:
     input:
         rules.collect.output,
-        problems("{problem}/data.npz"),
+        [f"{ROOT}/{problem}/data.npz" for problem, about in PROBLEMS.items() if about["kind"] == "points"],
         problems("{problem}/solution.npz"),
         problems("{problem}/teacher_euler/0/samples.npz"),
         runs("{problem}/{student}/{seed}/samples.npz"),

@@ -62,7 +62,7 @@ def _front(axes: Axes, means: pd.DataFrame) -> None:
     if front.empty:
         return
     x, y = (front[name].to_numpy(dtype=float) for name in ("seconds", "mean"))
-    # Until the end of the axis nothing gets lower than the last of them.
+    # Until the end of the axis nothing gets better than the last of them.
     x, y = np.append(x, means["seconds"].max()), np.append(y, y[-1])
     axes.plot(x, y, drawstyle="steps-post", color=INK, linewidth=1.3, linestyle=(0, (4, 2)), zorder=1.5)
 

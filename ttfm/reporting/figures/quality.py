@@ -97,6 +97,11 @@ def _title(axes: Axes, metric: str, room: int) -> None:
     """The metric's title, with its unit where ``room`` characters hold both."""
     label = metric_label(metric)
     both = f"{label.title}, {label.unit}" if label.unit else label.title
+    if label.higher:
+        # Every other panel is read downwards.
+        both = f"{both} (higher is better)"
+        axes.set_title(both if len(both) <= room else short(f"{label.title} (higher better)", room))
+        return
     axes.set_title(both if len(both) <= room else short(label.title, room))
 
 

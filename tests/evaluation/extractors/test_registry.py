@@ -1,0 +1,60 @@
+"""What the planner knows of a network, what torch-fidelity knows, and that both paths give the same numbers."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+import torch
+import torch_fidelity
+from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
+
+from ttfm.data import digits
+from ttfm.evaluation import extractors, features, scores
+from ttfm.evaluation.image_metrics import IMAGE_METRICS, NETWORKS
+
+
+def test_every_network_of_a_metric_can_be_built_and_the_other_way_round():
+    assert set(NETWORKS) == set(extractors.EXTRACTORS)
+    assert {metric.extractor for metric in IMAGE_METRICS} - {""} == set(NETWORKS)
+
+
+def test_the_extractors_are_registered_once_even_after_a_reload():
+    reloaded = importlib.reload(extractors)
+    for name, about in reloaded.EXTRACTORS.items():
+        assert FEATURE_EXTRACTORS_REGISTRY[name] is about.network
+
+
+class Bytes(torch.utils.data.Dataset):
+    def __init__(self, pixels: np.ndarray):
+        self.pixels = torch.from_numpy(pixels).repeat(1, 3, 1, 1)
+
+    def __len__(self):
+        return len(self.pixels)
+
+    def __getitem__(self, index):
+        return self.pixels[index]
+
+
+def test_torch_fidelitys_own_path_gives_the_same_numbers(classifier_file):
+    train, test = (features.quantise(digits.load(split)[0]).numpy()[:898] for split in ("train", "test"))
+    found = torch_fidelity.calculate_metrics(
+        input1=Bytes(train),
+        input2=Bytes(test),
+        feature_extractor="digits-classifier",
+        feature_extractor_weights_path=str(classifier_file),
+        fid=True,
+        kid=True,
+        kid_subset_size=898,
+        kid_subsets=1,
+        prc=True,
+        cuda=False,
+        cache=False,
+        save_cpu_ram=True,
+        verbose=False,
+    )
+    a, b = (features.extract(pixels, "digits-classifier", classifier_file)["64"] for pixels in (train, test))
+    assert scores.frechet_distance(a, b) == pytest.approx(found["frechet_inception_distance"], rel=1e-6, abs=1e-6)
+    assert scores.kid(a, b) == pytest.approx(found["kernel_inception_distance_mean"], rel=1e-6, abs=1e-6)
+    assert scores.precision_recall(a, b) == pytest.approx((found["precision"], found["recall"]), abs=1e-6)

@@ -1,0 +1,34 @@
+"""Errors of images against those they pair up with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ttfm.evaluation.paired import image_l2, psnr, squared_errors
+
+
+def test_errors_are_per_image_whatever_the_pieces():
+    x, y = np.random.default_rng(0).integers(0, 256, (2, 7, 3, 4, 4), dtype=np.uint8)
+    expected = np.square(x.astype(float) - y).reshape(7, -1).mean(axis=1)
+    np.testing.assert_allclose(squared_errors(x, y), expected, rtol=1e-12)
+    np.testing.assert_allclose(squared_errors(x, y, batch=3), expected, rtol=1e-12)
+
+
+def test_known_values():
+    black, white = np.zeros((2, 1, 2, 2), dtype=np.uint8), np.full((2, 1, 2, 2), 255, dtype=np.uint8)
+    assert image_l2(black, white) == pytest.approx(2)
+    assert psnr(black, white) == pytest.approx(0)
+    near = black.copy()
+    near[0], near[1] = 1, 2
+    assert psnr(near, black) == pytest.approx(20 * np.log10(255) - 10 * np.log10(4) / 2)
+
+
+def test_equal_images_have_no_ratio_and_other_arrays_no_error():
+    x = np.arange(8, dtype=np.uint8).reshape(2, 1, 2, 2)
+    with pytest.raises(ValueError, match="1 of 2 pairs are equal"):
+        psnr(x, np.concatenate([x[:1], x[1:] + 1]))
+    with pytest.raises(ValueError, match="shape of bytes, not float64"):
+        image_l2(x.astype(float), x)
+    with pytest.raises(ValueError, match="one common, non-empty"):
+        image_l2(x, x[:1])

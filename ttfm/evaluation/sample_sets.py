@@ -1,0 +1,114 @@
+"""Generated images on disk: bytes of several sets in one mapped file, and an index that says what each of them is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ttfm.evaluation.features import quantise
+from ttfm.evaluation.scoring import diverged
+from ttfm.files import read_json, replacing, sha256, write_json
+
+Piece = Callable[[int, int], Tensor]
+"""From the indices start and end to the samples of start .. end - 1, shape ``(end - start, *shape)``."""
+
+
+@dataclass(frozen=True)
+class Set:
+    """One set of generated images.
+
+    Attributes:
+        about: what its rows of the long table have in common: student, seed, steps and the like.
+        failed: why its images are none; empty if they are.
+        off_path: why an image does not belong to the teacher's from the same noise; empty if it does.
+        exact: whether it is the teacher's fine solution itself.
+        snapshot: whether it was made by weights kept during training.
+    """
+
+    about: dict[str, Any]
+    failed: str = ""
+    off_path: str = ""
+    exact: bool = False
+    snapshot: bool = False
+
+
+@dataclass(frozen=True)
+class SampleSets:
+    """What a sampling step wrote.
+
+    Attributes:
+        images: bytes, shape ``(sets, N, C, H, W)``, uint8, mapped; index n of every set belongs to noise n.
+        sets: what each of them is.
+        count: the number of samples of each.
+    """
+
+    images: np.ndarray
+    sets: tuple[Set, ...]
+    count: int
+
+
+def write_sets(
+    images: Path, index: Path, sets: Sequence[tuple[Set, Piece | None]], shape: tuple[int, ...], size: int, scale: float
+) -> None:
+    """Sample piece by piece, quantise, and write; the index is written last.
+
+    A set with a value that is not finite, or whose root mean square is that of no image, has failed and stays black.
+
+    Args:
+        images: where to write the bytes (npy).
+        index: where to write the index (JSON).
+        sets: each set, and what makes its pieces; None for one that has failed already.
+        shape: ``(N, C, H, W)``.
+        size: samples per piece.
+        scale: mean square of the teacher's solution.
+    """
+    found = []
+    with replacing(images) as temporary:
+        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(len(sets), *shape))
+        for row, (about, make) in zip(array, sets, strict=True):
+            found.append(asdict(about) | ({} if make is None else {"failed": _fill(row, make, size, scale)}))
+        array.flush()
+        del array
+    write_json(index, {"count": shape[0], "sets": found, "sha256": sha256(images)})
+
+
+def _fill(row: np.ndarray, make: Piece, size: int, scale: float) -> str:
+    """Fill one set; why it failed, or nothing."""
+    square = 0.0
+    for start in range(0, len(row), size):
+        samples = make(start, min(start + size, len(row))).float().cpu()
+        if bad := int((~samples.isfinite().flatten(1).all(dim=1)).sum()):
+            row[:] = 0
+            return f"{bad} of {len(samples)} samples are not finite"
+        square += samples.double().square().mean().item() * len(samples) / len(row)
+        row[start : start + len(samples)] = quantise(samples).numpy()
+    if reason := diverged(square, scale):
+        row[:] = 0
+    return reason
+
+
+def read_sets(images: Path, index: Path) -> SampleSets:
+    """What :func:`write_sets` wrote.
+
+    Raises:
+        ValueError: naming the file with both digests, if the images are damaged.
+    """
+    about = read_json(index)
+    if (found := sha256(images)) != about["sha256"]:
+        raise ValueError(
+            f"{images}: damaged images: expected sha256 {about['sha256']}, found {found}; delete it and run the same "
+            "command again"
+        )
+    array = np.load(images, mmap_mode="r", allow_pickle=False)
+    return SampleSets(array, tuple(Set(**entry) for entry in about["sets"]), about["count"])
+
+
+def pieces_of(pixels: np.ndarray) -> Piece:
+    """Bytes that are there already, as a maker of pieces."""
+    return lambda start, end: torch.from_numpy(np.array(pixels[start:end])).float() / 127.5 - 1

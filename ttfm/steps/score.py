@@ -1,0 +1,130 @@
+"""Score generated images: reads files of images, features and references, and writes rows of the long table."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ttfm.files import read_arrays, read_json, sha256
+from ttfm.provenance import now
+from ttfm.steps.columns import SNAPSHOT_COLUMNS
+from ttfm.steps.common import (
+    config_argument,
+    path_argument,
+    pick_device,
+    read_config,
+    record_argument,
+    write_csv,
+    write_record,
+)
+from ttfm.steps.scoring import completed, write_metrics
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ttfm.evaluation.image_scoring import Network, Reference
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The step's arguments."""
+    config_argument(parser)
+    path_argument(parser, "pixels", "the generated images (npy)")
+    path_argument(parser, "index", "what they are (JSON)")
+    path_argument(parser, "solution", "the teacher's fine ODE solution (npz)")
+    path_argument(parser, "described", "rows on the flow, to which those of the images are added (CSV)")
+    parser.add_argument(
+        "--network",
+        nargs=5,
+        action="append",
+        default=[],
+        metavar=("NAME", "FEATURES", "ABOUT", "REFERENCE", "RECORD"),
+        help="a network: features of the images (npy) and what they are (JSON), reference (npz) and its record (JSON)",
+    )
+    parser.add_argument(
+        "--lpips",
+        nargs=3,
+        action="append",
+        default=[],
+        metavar=("TRUNK", "WEIGHTS", "RECORD"),
+        help="a trunk of LPIPS: its weights (safetensors) and their record (JSON)",
+    )
+    parser.add_argument("--floor", action="store_true", help="score real images against real ones as well")
+    path_argument(parser, "metrics", "where to write the rows of the long table (CSV)")
+    path_argument(parser, "snapshot-metrics", "where to write the scores of the snapshots (CSV)", required=False)
+    record_argument(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write every metric of every set; what is missing or failed says why."""
+    import numpy as np
+
+    from ttfm.evaluation.image_scoring import ImageScorer
+    from ttfm.evaluation.perceptual import load_lpips
+    from ttfm.evaluation.sample_sets import read_sets
+
+    started = now()
+    config = read_config(arguments.config)
+    device = pick_device(config["device"])
+    samples = read_sets(arguments.pixels, arguments.index)
+    perceptual: dict[str, Any] = {}
+    for trunk, weights, record in arguments.lpips:
+        found = read_json(record)
+        perceptual[trunk] = load_lpips(weights, trunk).to(device) if found["status"] == "ok" else found["reason"]
+    metrics = config["evaluation"]["metrics"]
+    headline = config["headline"]
+    scorer = ImageScorer(
+        # The headline first: it alone is measured on snapshots.
+        (headline, *(name for name in metrics if name != headline)),
+        {name: _network(*map(Path, files)) for name, *files in arguments.network},
+        perceptual,
+        read_arrays(arguments.solution).get("pixels", np.zeros((0, *config["shape"]), dtype=np.uint8)),
+    )
+    rows = [*scorer.rows(samples)]
+    timed = [row for row in rows if "iteration" in row and row["metric"] == headline]
+    kept = [row for row in rows if not row.pop("snapshot")]
+    if arguments.floor:
+        kept = [*scorer.floor(samples.count), *kept]
+    with arguments.described.open(newline="", encoding="utf-8") as file:
+        described = list(csv.DictReader(file))
+    times = ("iteration", "trained_seconds")
+    plain = [{key: value for key, value in row.items() if key not in times} for row in (*kept, *described)]
+    write_metrics(arguments.metrics, config, plain, device)
+    if arguments.snapshot_metrics:
+        write_csv(arguments.snapshot_metrics, completed(config, timed, device), SNAPSHOT_COLUMNS)
+    write_record(arguments.record, config, device, started)
+
+
+def _network(features: Path, about: Path, reference: Path, record: Path) -> Network:
+    """A network's files as the scorer wants them.
+
+    Raises:
+        ValueError: naming the file with both digests, if the features are damaged.
+    """
+    import numpy as np
+
+    from ttfm.evaluation.image_scoring import Network
+
+    found, origin = read_json(about), read_json(record)
+    if (digest := sha256(features)) != found["sha256"]:
+        raise ValueError(
+            f"{features}: damaged features: expected sha256 {found['sha256']}, found {digest}; delete it and run the "
+            "same command again"
+        )
+    if missing := found["missing"] or origin["reason"]:
+        return Network(found["name"], missing=missing)
+    arrays = read_arrays(reference)
+    reals, floor = (_reference(arrays, part, origin["splits"][part]) for part in ("reference", "floor"))
+    values = np.load(features, mmap_mode="r", allow_pickle=False)
+    width = found["widths"][0] if found["widths"] else 0
+    logits = values[:, :, width:] if len(found["widths"]) > 1 else None
+    return Network(found["name"], reals, floor, values[:, :, :width], logits)
+
+
+def _reference(arrays: dict[str, np.ndarray], part: str, split: str) -> Reference:
+    from ttfm.evaluation.image_scoring import Reference
+    from ttfm.evaluation.scores import Statistics
+
+    statistics = Statistics(arrays[f"{part}_mu"], arrays[f"{part}_sigma"], int(arrays[f"{part}_count"]))
+    return Reference(statistics, arrays[f"{part}_features"], split, arrays.get(f"{part}_logits"))

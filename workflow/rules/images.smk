@@ -1,0 +1,165 @@
+# Images are scored from files: samples -> features -> metrics, beside the reference of every network.
+
+
+rule sample:
+    input:
+        unpack(image_set),
+        config=f"{ROOT}/plan/{{problem}}/{{student}}/{{seed}}/evaluate.json",
+        student=rules.student.output.weights,
+        student_record=rules.student.output.record,
+        snapshots=rules.student.output.snapshots,
+        loss=loss_files,
+        teacher=rules.teacher.output.weights,
+        solution=rules.solution.output.arrays,
+        code=SCORING + modules("steps/columns.py", "steps/sample.py"),
+    output:
+        pixels=large(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/images.npy"),
+        index=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/images.json",
+        samples=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/samples.npz",
+        described=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/described.csv",
+        maps=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/maps.csv",
+        record=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/evaluation.json",
+    log:
+        f"{ROOT}/logs/{{problem}}/{{student}}/{{seed}}/sample.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{problem}}/{{student}}/{{seed}}/sample.tsv"
+    wildcard_constraints:
+        problem=IMAGES,
+    threads: 1
+    resources:
+        gpu=1,
+    params:
+        images=images_argument,
+    message:
+        "Sample {wildcards.student} on {wildcards.problem}, seed {wildcards.seed}"
+    shell:
+        "python -m ttfm sample --config {input.config} {params.images} --student {input.student}"
+        " --student-record {input.student_record} --snapshots {input.snapshots} --teacher {input.teacher}"
+        " --solution {input.solution} --pixels {output.pixels} --index {output.index} --samples {output.samples}"
+        " --described {output.described} --maps {output.maps} --record {output.record} 2> {log}"
+
+
+rule sample_baselines:
+    input:
+        unpack(image_set),
+        config=f"{ROOT}/plan/{{problem}}/baselines.json",
+        teacher=rules.teacher.output.weights,
+        solution=rules.solution.output.arrays,
+        solution_record=rules.solution.output.record,
+        code=SCORING + modules("steps/columns.py", "steps/sample.py", "steps/sample_baselines.py"),
+    output:
+        pixels=large(f"{ROOT}/{{problem}}/baselines/images.npy"),
+        index=f"{ROOT}/{{problem}}/baselines/images.json",
+        samples=f"{ROOT}/{{problem}}/teacher_euler/0/samples.npz",
+        described=f"{ROOT}/{{problem}}/baselines/described.csv",
+        record=f"{ROOT}/{{problem}}/baselines/sampled.json",
+    log:
+        f"{ROOT}/logs/{{problem}}/sample-baselines.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{problem}}/sample-baselines.tsv"
+    wildcard_constraints:
+        problem=IMAGES,
+    threads: 1
+    resources:
+        gpu=1,
+    params:
+        images=images_argument,
+    message:
+        "Sample the teacher of {wildcards.problem}"
+    shell:
+        "python -m ttfm sample-baselines --config {input.config} {params.images} --teacher {input.teacher}"
+        " --solution {input.solution} --solution-record {input.solution_record} --pixels {output.pixels}"
+        " --index {output.index} --samples {output.samples} --described {output.described}"
+        " --record {output.record} 2> {log}"
+
+
+rule features:
+    input:
+        unpack(network_weights),
+        config=f"{ROOT}/plan/{{problem}}/features.json",
+        pixels=f"{ROOT}/{{problem}}/{{run}}/images.npy",
+        index=f"{ROOT}/{{problem}}/{{run}}/images.json",
+        code=FEATURES + modules("steps/features.py"),
+    output:
+        features=large(f"{ROOT}/{{problem}}/{{run}}/features/{{network}}.npy"),
+        about=f"{ROOT}/{{problem}}/{{run}}/features/{{network}}.json",
+        record=f"{ROOT}/{{problem}}/{{run}}/features/{{network}}-record.json",
+    log:
+        f"{ROOT}/logs/{{problem}}/{{run}}/features-{{network}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{problem}}/{{run}}/features-{{network}}.tsv"
+    wildcard_constraints:
+        problem=IMAGES,
+        run=rf"baselines|({'|'.join(STUDENTS)})/\d+",
+    threads: 1
+    resources:
+        gpu=1,
+    message:
+        "Images of {wildcards.problem}/{wildcards.run} as {wildcards.network} sees them"
+    shell:
+        "python -m ttfm features --config {input.config} --extractor {wildcards.network} --weights {input.weights}"
+        " --weights-record {input.weights_record} --images {input.pixels} --index {input.index}"
+        " --out {output.features} --about {output.about} --record {output.record} 2> {log}"
+
+
+rule score:
+    input:
+        config=f"{ROOT}/plan/{{problem}}/score.json",
+        pixels=rules.sample.output.pixels,
+        index=rules.sample.output.index,
+        described=rules.sample.output.described,
+        solution=rules.solution.output.arrays,
+        scored=scoring_files(f"{ROOT}/{{problem}}/{{student}}/{{seed}}"),
+        code=SCORING + modules("steps/columns.py", "steps/score.py"),
+    output:
+        metrics=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/metrics.csv",
+        snapshots=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/snapshots.csv",
+        record=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/scored.json",
+    log:
+        f"{ROOT}/logs/{{problem}}/{{student}}/{{seed}}/score.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{problem}}/{{student}}/{{seed}}/score.tsv"
+    wildcard_constraints:
+        problem=IMAGES,
+    threads: 1
+    resources:
+        gpu=1,
+    params:
+        scored=scoring_arguments,
+    message:
+        "Score {wildcards.student} on {wildcards.problem}, seed {wildcards.seed}"
+    shell:
+        "python -m ttfm score --config {input.config} --pixels {input.pixels} --index {input.index}"
+        " --solution {input.solution} --described {input.described} {params.scored} --metrics {output.metrics}"
+        " --snapshot-metrics {output.snapshots} --record {output.record} 2> {log}"
+
+
+rule score_baselines:
+    input:
+        config=f"{ROOT}/plan/{{problem}}/score.json",
+        pixels=rules.sample_baselines.output.pixels,
+        index=rules.sample_baselines.output.index,
+        described=rules.sample_baselines.output.described,
+        solution=rules.solution.output.arrays,
+        scored=scoring_files(f"{ROOT}/{{problem}}/baselines"),
+        code=SCORING + modules("steps/columns.py", "steps/score.py"),
+    output:
+        metrics=f"{ROOT}/{{problem}}/baselines/metrics.csv",
+        record=f"{ROOT}/{{problem}}/baselines/record.json",
+    log:
+        f"{ROOT}/logs/{{problem}}/score-baselines.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{problem}}/score-baselines.tsv"
+    wildcard_constraints:
+        problem=IMAGES,
+    threads: 1
+    resources:
+        gpu=1,
+    params:
+        scored=scoring_arguments,
+    message:
+        "Score the references of {wildcards.problem}"
+    shell:
+        "python -m ttfm score --config {input.config} --pixels {input.pixels} --index {input.index} --floor"
+        " --solution {input.solution} --described {input.described} {params.scored} --metrics {output.metrics}"
+        " --record {output.record} 2> {log}"
