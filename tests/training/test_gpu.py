@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ttfm.data.densities import Ring
+from ttfm.data.digits import Digits
 from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.schedules import optimal_schedules
 from ttfm.flow.solvers import trajectory
@@ -11,7 +12,7 @@ from ttfm.losses import load_modules
 from ttfm.networks.dit import DiT
 from ttfm.networks.mlp import MLP
 from ttfm.networks.unet import UNet
-from ttfm.training.trainer import Trainer, TrainingOptions, Trajectories
+from ttfm.training.trainer import NonFiniteError, Trainer, TrainingOptions, Trajectories
 
 pytestmark = pytest.mark.gpu
 LOSSES = load_modules()
@@ -58,3 +59,54 @@ def test_derivatives_on_the_gpu_against_central_differences(build, shape):
     assert torch.allclose(dudt, (network(s, t + h, x) - network(s, t - h, x)) / (2 * h), atol=1e-7)
     _, total = FlowMap(network).eulerian(s, t, x, v)
     assert torch.allclose(total, (network(s + h, t, x + h * v) - network(s - h, t, x - h * v)) / (2 * h), atol=1e-7)
+
+
+def image_run(**options):
+    torch.manual_seed(0)
+    net = UNet((1, 8, 8), channels=16, attention=[4], heads=2, embedding=32).cuda()
+    settings = TrainingOptions(batch=64, **options)
+    return Trainer(net, LOSSES["meanflow"](), Digits(), None, settings, 0)
+
+
+def test_low_precision_trains_images_like_full_precision():
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        run = image_run(iterations=100, log_every=50, precision=precision, clip=1.0)
+        losses[precision] = [progress.row["loss"] for progress in run.run() if progress.row]
+        assert run.network.down[1].weight.is_contiguous(memory_format=torch.channels_last)
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.1)
+
+
+class OnTheGpu:
+    """Data that need no copy."""
+
+    def sample(self, count, generator):
+        return torch.randn(count, 1, 8, 8, generator=generator, device=generator.device)
+
+
+def test_between_rows_nothing_waits_for_the_gpu():
+    run = image_run(iterations=12, log_every=6)
+    run.data = OnTheGpu()
+    steps = run.run()
+    next(steps)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(4):
+            next(steps)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert next(steps).row["loss"] > 0
+
+
+def test_a_fault_is_named_with_its_step_when_it_is_looked_at():
+    run = image_run(iterations=20, log_every=10)
+    total, seen = run.loss.total, []
+
+    def poisoned(terms):
+        seen.append(0)
+        return total(terms) * (float("nan") if len(seen) == 4 else 1.0)
+
+    object.__setattr__(run.loss, "total", poisoned)
+    with pytest.raises(NonFiniteError, match="'loss' at step 4 "):
+        list(run.run())
+    assert len(seen) == 10

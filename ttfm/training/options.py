@@ -30,7 +30,7 @@ class TrainingOptions:
         weight_decay: decoupled weight decay of AdamW; 0 is Adam.
         clip: largest norm of the whole gradient, which is scaled down to it; 0 leaves gradients alone.
         precision: of the networks' plain evaluations. "bfloat16" is autocast; forward-mode derivatives, the loss's own
-            arithmetic, weights and averages stay in float32.
+            arithmetic, weights and averages stay in float32. A CPU without instructions for it gets slower.
         channels_last: whether weights of convolutions and images lie channel by channel in memory, which tensor cores
             want; null: on a GPU.
         ema: decay of the evaluation EMA. Of several, the first is evaluated and stored as the weights, the others are
