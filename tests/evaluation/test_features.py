@@ -6,6 +6,7 @@ import torch
 
 from ttfm.data import digits
 from ttfm.evaluation import classifier, features
+from ttfm.evaluation.quantisation import full_range, quantise
 from ttfm.files import sha256
 
 EXTRACTOR = "digits-classifier"
@@ -14,32 +15,32 @@ EXTRACTOR = "digits-classifier"
 @pytest.fixture(scope="module")
 def pixels() -> np.ndarray:
     """The test digits as bytes."""
-    return features.quantise(digits.load("test")[0]).numpy()
+    return quantise(digits.load("test")[0]).numpy()
 
 
 def test_quantisation_rounds_and_clips():
     values = torch.tensor([-7.0, -1.0, -1 + 0.4 / 127.5, -1 + 0.6 / 127.5, 0.0, 1 / 255, 0.5, 1.0, 1.004, 9.0])
-    assert features.quantise(values).tolist() == [0, 0, 0, 1, 128, 128, 191, 255, 255, 255]
-    assert features.quantise(values).dtype == torch.uint8
+    assert quantise(values).tolist() == [0, 0, 0, 1, 128, 128, 191, 255, 255, 255]
+    assert quantise(values).dtype == torch.uint8
 
 
 def test_every_byte_survives_the_round_trip():
     every = torch.arange(256, dtype=torch.uint8)
-    assert torch.equal(features.quantise(every.float() / 127.5 - 1), every)
+    assert torch.equal(quantise(every.float() / 127.5 - 1), every)
 
 
 def test_images_that_are_not_finite_are_refused():
     images = torch.zeros(4, 1, 8, 8)
     images[2, 0, 3, 3] = float("inf")
     with pytest.raises(ValueError, match="1 of 4 images are not finite"):
-        features.quantise(images)
+        quantise(images)
 
 
 def test_bytes_of_a_smaller_range_are_those_of_their_values():
     levels = np.arange(17, dtype=np.uint8)
-    expected = features.quantise(torch.from_numpy(levels).float() / 8 - 1).numpy()
-    np.testing.assert_array_equal(features.full_range(levels, 16), expected)
-    assert features.full_range(levels, 255) is levels
+    expected = quantise(torch.from_numpy(levels).float() / 8 - 1).numpy()
+    np.testing.assert_array_equal(full_range(levels, 16), expected)
+    assert full_range(levels, 255) is levels
 
 
 def test_features_are_those_of_the_classifier_on_quantised_images(classifier_file, pixels):

@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from ttfm.evaluation import weights
-from ttfm.evaluation.features import quantise
 from ttfm.evaluation.perceptual import TRUNKS, extractor_name, load_lpips, lpips_distance, mean_lpips
+from ttfm.evaluation.quantisation import quantise
 
 
 def images(*shape: int, seed: int = 0) -> torch.Tensor:

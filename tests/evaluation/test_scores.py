@@ -5,7 +5,8 @@ import pytest
 
 from ttfm.data import digits
 from ttfm.evaluation import scores
-from ttfm.evaluation.features import extract, quantise
+from ttfm.evaluation.features import extract
+from ttfm.evaluation.quantisation import quantise
 from ttfm.evaluation.scores import (
     extrapolated_sizes,
     frechet_distance,

@@ -9,7 +9,7 @@ from ttfm.evaluation.scoring import Scorer
 @pytest.fixture
 def scorer():
     reference, solution = torch.randn(2, 64, 2, generator=torch.Generator().manual_seed(0))
-    return Scorer("points", reference, solution)
+    return Scorer(reference, solution)
 
 
 def rows(scorer, samples):

@@ -128,7 +128,14 @@ def test_an_edit_reruns_what_it_changes_and_no_more(tiny):
 
     for edited, expected in (
         ("ttfm/reporting/palette.py", {"tables", "figures", "page"}),
-        ("ttfm/losses/cd.py", {"student", "timing", "evaluate", "collect", "tables", "figures", "page"}),
+        (
+            "ttfm/losses/cd.py",
+            {"student", "timing", "evaluate", "sample", "features", "score", "collect", "tables", "figures", "page"},
+        ),
+        (
+            "ttfm/evaluation/scores.py",
+            {"reference", "score", "score_baselines", "collect", "tables", "figures", "page"},
+        ),
     ):
         path = folder / edited
         text = path.read_text()

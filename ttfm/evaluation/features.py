@@ -1,4 +1,4 @@
-"""From images to feature vectors along one path: quantise once, never resize, one extractor per metric name."""
+"""From bytes of images to feature vectors along one path: never resized before, one extractor per metric name."""
 
 from __future__ import annotations
 
@@ -10,34 +10,8 @@ import torch
 from torch import Tensor
 from torch_fidelity.utils import create_feature_extractor
 
-from ttfm.evaluation.checks import require_finite
 from ttfm.evaluation.extractors import EXTRACTORS
 from ttfm.files import sha256
-
-
-def quantise(images: Tensor) -> Tensor:
-    """Images in [-1, 1] as bytes: round((x + 1) 127.5), clipped to 0 .. 255; same shape, uint8.
-
-    The only quantisation of this package: FID-like scores depend on it.
-
-    Raises:
-        ValueError: if an image holds a value that is not finite, which no byte can stand for.
-    """
-    require_finite(images, "images")
-    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-
-
-def full_range(images: np.ndarray, maximum: int) -> np.ndarray:
-    """Bytes 0 .. ``maximum`` as bytes 0 .. 255, by the same rule as :func:`quantise`; same shape.
-
-    Args:
-        images: uint8, any shape.
-        maximum: the byte that stands for 1 where 0 stands for -1.
-    """
-    if maximum == 255:
-        return images
-    levels = quantise(torch.arange(256, dtype=torch.float32) / (maximum / 2) - 1)
-    return levels.numpy()[images]
 
 
 def pieces(images: np.ndarray, batch: int, device: str = "cpu") -> Iterator[Tensor]:

@@ -17,7 +17,7 @@ from ttfm.evaluation.scoring import NOT_REPRODUCED, Row, measured
 
 BYTES = "uint8"
 """The quantisation, which the column ``extractor`` names beside the network."""
-SAME = "the teacher's images compared with themselves"
+SAME = "the teacher's images would be compared with themselves"
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class ImageScorer:
         model = self.perceptual.get(name.removeprefix("lpips-"))
         reason = model if isinstance(model, str) else entry.off_path
         if name == "psnr" and entry.exact:
-            reason = f"{SAME}: an infinite ratio"
+            reason = SAME
         if reason:
             return {"status": "skipped", "reason": reason}
         if entry.failed:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ttfm.evaluation.features import quantise
+from ttfm.evaluation.quantisation import quantise
 from ttfm.evaluation.scoring import diverged
 from ttfm.files import read_json, replacing, sha256, write_json
 

@@ -103,7 +103,7 @@ def _arrays(
     import numpy as np
 
     from ttfm.evaluation.extractors import EXTRACTORS
-    from ttfm.evaluation.features import full_range
+    from ttfm.evaluation.quantisation import full_range
     from ttfm.evaluation.scores import statistics
 
     layers = EXTRACTORS[arguments.extractor].layers

@@ -85,7 +85,7 @@ def _solve(config: dict[str, Any], arguments: argparse.Namespace, device: str) -
         if pixels is not None:
             import torch
 
-            from ttfm.evaluation.features import quantise
+            from ttfm.evaluation.quantisation import quantise
 
             pixels[start:end] = quantise(torch.from_numpy(states["x1"])).numpy()
         if start < KEPT_IMAGES:

@@ -78,12 +78,38 @@ TRAINING = (
     + DATA
     + modules("training/*.py", "steps/training.py", "losses/base.py", "losses/__init__.py")
 )
+DESCRIBING = (
+    BASE
+    + MODEL
+    + DATA
+    + modules(
+        *[
+            f"evaluation/{name}.py"
+            for name in (
+                *(
+                    "catalogue",
+                    "checks",
+                    "defects",
+                    "diagnostics",
+                    "distances",
+                    "image_metrics",
+                    "metric",
+                    "paired",
+                ),
+                *("quantisation", "sample_sets", "sampling", "scoring"),
+            )
+        ],
+        "steps/scoring.py",
+        "steps/trained.py",
+    )
+)
 SCORING = BASE + MODEL + DATA + modules("evaluation/*.py", "steps/scoring.py", "steps/trained.py")
 FEATURES = BASE + modules(
     "evaluation/features.py",
     "evaluation/weights.py",
     "evaluation/checks.py",
     "evaluation/classifier.py",
+    "evaluation/quantisation.py",
     "evaluation/sample_sets.py",
     "evaluation/extractors/*.py",
     "steps/network.py",

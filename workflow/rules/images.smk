@@ -11,7 +11,7 @@ rule sample:
         loss=loss_files,
         teacher=rules.teacher.output.weights,
         solution=rules.solution.output.arrays,
-        code=SCORING + modules("steps/columns.py", "steps/sample.py"),
+        code=DESCRIBING + modules("steps/columns.py", "steps/sample.py"),
     output:
         pixels=large(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/images.npy"),
         index=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/images.json",
@@ -46,7 +46,7 @@ rule sample_baselines:
         teacher=rules.teacher.output.weights,
         solution=rules.solution.output.arrays,
         solution_record=rules.solution.output.record,
-        code=SCORING + modules("steps/columns.py", "steps/sample.py", "steps/sample_baselines.py"),
+        code=DESCRIBING + modules("steps/columns.py", "steps/sample.py", "steps/sample_baselines.py"),
     output:
         pixels=large(f"{ROOT}/{{problem}}/baselines/images.npy"),
         index=f"{ROOT}/{{problem}}/baselines/images.json",

@@ -34,7 +34,10 @@ rule solution:
         config=f"{ROOT}/plan/{{problem}}/solution.json",
         teacher=rules.teacher.output.weights,
         teacher_record=rules.teacher.output.record,
-        code=BASE + MODEL + DATA + modules("steps/solution.py"),
+        code=BASE
+        + MODEL
+        + DATA
+        + modules("evaluation/quantisation.py", "evaluation/checks.py", "steps/solution.py"),
     output:
         arrays=f"{ROOT}/{{problem}}/solution.npz",
         record=f"{ROOT}/{{problem}}/solution.json",

@@ -13,6 +13,7 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 from ttfm.data import digits
 from ttfm.evaluation import extractors, features, scores
 from ttfm.evaluation.image_metrics import IMAGE_METRICS, NETWORKS
+from ttfm.evaluation.quantisation import quantise
 
 
 def test_every_network_of_a_metric_can_be_built_and_the_other_way_round():
@@ -38,7 +39,7 @@ class Bytes(torch.utils.data.Dataset):
 
 
 def test_torch_fidelitys_own_path_gives_the_same_numbers(classifier_file):
-    train, test = (features.quantise(digits.load(split)[0]).numpy()[:898] for split in ("train", "test"))
+    train, test = (quantise(digits.load(split)[0]).numpy()[:898] for split in ("train", "test"))
     found = torch_fidelity.calculate_metrics(
         input1=Bytes(train),
         input2=Bytes(test),
