@@ -234,7 +234,8 @@ def test_guidance_reaches_whoever_asks_the_teacher_and_not_its_training(tiny):
     problem |= {"network": {"name": "unet", "classes": 10}, "teacher": {"label_dropout": 0.1}, "guidance": {"scale": 2}}
     configs = {path: c for path, c in resolved(tiny).configs.items() if path.startswith("digits/")}
     without = {path.split("/")[-1] for path, config in configs.items() if "guidance" not in config}
-    assert without == {"images.json", "teacher.json", "classifier.json"}
+    measures = {"images.json", "classifier.json", "features.json", "reference.json", "score.json"}
+    assert without == {"teacher.json", *measures}
     expected = {"scale": 2, "interval": [0.0, 1.0], "schedule": "constant", "alpha": 12.0}
     assert configs["digits/solution.json"]["guidance"] == expected
 

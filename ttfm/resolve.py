@@ -202,8 +202,9 @@ class _Problem:
                 found[f"{label}/{seed}/evaluate.json"] = run | scored
         if guidance := self.about.get("guidance"):
             # It changes what is asked of the teacher, not how the teacher is trained.
-            for path in found.keys() - {"data.json", "teacher.json", "classifier.json"}:
-                found[path]["guidance"] = guidance
+            asking = (content for path, content in found.items() if "network" in content and path != "teacher.json")
+            for content in asking:
+                content["guidance"] = guidance
         configs = {path: self.common | content for path, content in found.items()}
         return configs | ({"images.json": self._images()} if self.kind == "images" else {})
 
