@@ -67,7 +67,7 @@ BAD = [
         ["fd-cifar-resnet56"],
         "'fd-cifar-resnet56' takes images of 32 x 32 pixels only",
     ),
-    ("problems/ring/evaluation/metrics", ["l2"], "problems.ring.evaluation.metrics: these are for images; leave it out"),
+    ("problems/ring/evaluation/metrics", ["l2"], "ring.evaluation.metrics: these are for images; leave it out"),
     ("problems/digits/evaluation/headline", "fid", "evaluation.headline: 'fid' is unknown; one of"),
     ("problems/digits/evaluation/samples", 5000, "5000 is more than the 898 test samples there are"),
     ("problems/ring/students", {"lfmd": {}}, "problems.ring.students.lfmd: 'lfmd' is unknown; one of 'cd', 'itvm'"),

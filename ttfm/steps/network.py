@@ -28,9 +28,11 @@ def network_arguments(parser: argparse.ArgumentParser) -> None:
 def identity(arguments: argparse.Namespace) -> tuple[str, str]:
     """What tables call the network, with the beginning of its weights' sha256, and why it is left out, if it is."""
     record = read_json(arguments.weights_record)
+    if record["status"] == "skipped":
+        return arguments.extractor, record["reason"]
     # A network that the experiment trains has no record of a file that was found.
     digest = record.get("sha256") or sha256(arguments.weights)
-    return f"{arguments.extractor} {digest[:8]}", record["reason"] if record["status"] == "skipped" else ""
+    return f"{arguments.extractor} {digest[:8]}", ""
 
 
 def extracted(images: np.ndarray, arguments: argparse.Namespace, device: str) -> tuple[dict[str, np.ndarray], str]:
