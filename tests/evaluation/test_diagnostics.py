@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.exact import Exact
+from ttfm.evaluation import diagnostics
 from ttfm.evaluation.diagnostics import jacobian_asymmetry, map_path, straightness, transport_cost, velocity_path
 from ttfm.flow.fields import GaussianMixtureField, LearnedField, LinearGaussianField, ring_means
 from ttfm.flow.flow_map import FlowMap
@@ -67,3 +68,11 @@ def test_values_that_are_not_finite_are_refused():
         transport_cost(torch.zeros(2, 2), torch.full((2, 2), float("nan")))
     with pytest.raises(ValueError, match="finite"):
         jacobian_asymmetry(lambda t, x: x * float("nan"), TIMES, torch.randn(33, 4, 2, dtype=torch.float64))
+
+
+def test_asymmetry_does_not_depend_on_the_pieces(monkeypatch):
+    unet = UNet((1, 8, 8), channels=8, embedding=16).eval()
+    paths = torch.randn(33, 4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    whole = jacobian_asymmetry(LearnedField(unet), TIMES, paths)
+    monkeypatch.setattr(diagnostics, "PIECE", 4 * 64 * 5)
+    assert jacobian_asymmetry(LearnedField(unet), TIMES, paths) == pytest.approx(whole, rel=1e-5)
