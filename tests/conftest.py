@@ -29,7 +29,12 @@ def _single_thread():
     torch.set_num_threads(1)
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    if config.pluginmanager.hasplugin("xdist"):
+        # With several processes a file stays in one of them, and so does reporting, whose tests share large fixtures.
+        for item in items:
+            group = "reporting" if item.path.parent.name == "reporting" else item.path.stem
+            item.add_marker(pytest.mark.xdist_group(group))
     if not torch.cuda.is_available():
         for item in items:
             if "gpu" in item.keywords:
