@@ -52,15 +52,40 @@ def test_a_users_mistake_is_one_message_and_status_one(tmp_path, capsys):
     assert "Traceback" not in message
 
 
-def test_a_gpu_that_is_not_there_is_named(monkeypatch):
-    import torch
+@pytest.mark.parametrize(
+    ("error", "device"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore"), "GPU"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 2 bytes"), "host"),
+        (MemoryError(), "host"),
+    ],
+)
+def test_memory_that_does_not_suffice_is_a_message_with_what_to_do(error, device, monkeypatch, tmp_path, capsys):
+    from ttfm.steps import describe
 
-    from ttfm.steps.common import pick_device
+    def fail(arguments):
+        raise error
 
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match="device: 'cuda' was asked for"):
-        pick_device("cuda")
-    assert pick_device("auto") == "cpu"
+    monkeypatch.setattr(describe, "run", fail)
+    with pytest.raises(SystemExit) as stop:
+        main(["describe", "--out", str(tmp_path / "out.json")])
+    assert stop.value.code == 1
+    message = capsys.readouterr().err
+    assert f"out of memory on the {device} in the step 'describe' (" in message
+    assert "lower `batch` in the problem's `training` or `teacher`" in message
+    assert "Traceback" not in message
+    assert "\nmore" not in message
+
+
+def test_an_error_of_ours_keeps_its_traceback(monkeypatch, tmp_path):
+    from ttfm.steps import describe
+
+    def fail(arguments):
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(describe, "run", fail)
+    with pytest.raises(RuntimeError, match="a mistake"):
+        main(["describe", "--out", str(tmp_path / "out.json")])
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import logging
 import sys
+from typing import NoReturn
 
 from ttfm.provenance import source
 
@@ -71,6 +72,30 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         options.run(options)
     except (ValueError, OSError) as error:
-        logging.error("%s", error)
-        logging.debug("where it happened", exc_info=True)
-        raise SystemExit(1) from None
+        _stop(str(error))
+    except (RuntimeError, MemoryError) as error:
+        if not (where := _exhausted(error)):
+            raise
+        _stop(
+            f"out of memory on the {where} in the step {step!r} ({_first_line(error)}). Give it the device alone (fewer"
+            " --cores, or resources gpu: 1), lower `batch` in the problem's `training` or `teacher`, or take a smaller"
+            " `network`; finished jobs are kept, and the same command goes on"
+        )
+
+
+def _stop(message: str) -> NoReturn:
+    logging.error("%s", message)
+    logging.debug("where it happened", exc_info=True)
+    raise SystemExit(1) from None
+
+
+def _exhausted(error: Exception) -> str:
+    """The device whose memory an error says did not suffice; empty for another error."""
+    # Torch's own class, which this module does not import torch for.
+    if type(error).__name__ == "OutOfMemoryError":
+        return "GPU"
+    return "host" if isinstance(error, MemoryError) or "can't allocate memory" in str(error) else ""
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -6,12 +6,12 @@ import argparse
 import json
 import logging
 import math
-import os
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ttfm.devices import pick_device as pick_device
 from ttfm.files import read_json, sha256
 
 if TYPE_CHECKING:
@@ -52,28 +52,6 @@ def images_argument(parser: argparse.ArgumentParser) -> None:
 def experiment_argument(parser: argparse.ArgumentParser) -> None:
     """Add ``--config`` for steps that read a whole experiment: its resolved JSON, with the results beside it."""
     path_argument(parser, "config", "the experiment's resolved JSON (experiment.json), its results beside it")
-
-
-def pick_device(wanted: str) -> str:
-    """The device for "auto", "cpu" or "cuda".
-
-    Raises:
-        ValueError: if a GPU is asked for and there is none.
-    """
-    import torch
-
-    # Sums over several threads have no fixed order; a step run by hand gives the workflow's numbers.
-    # The variable may list one number per nesting level.
-    threads = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    torch.set_num_threads(max(1, int(threads)) if threads.isdigit() else 1)
-    # Convolutions in full float32 and by algorithms that give the same numbers again, on a GPU as on the CPU.
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.deterministic = True
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device: 'cuda' was asked for and torch finds no GPU; use 'auto' or 'cpu'")
-    return wanted
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], about: dict[str, str]) -> None:

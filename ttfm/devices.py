@@ -1,0 +1,66 @@
+"""The device that a step computes on; among several GPUs the one with the fewest steps of ours."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from pathlib import Path
+from typing import TextIO
+
+_held: list[TextIO] = []
+"""Locks of this process, which are given back when it ends, however it ends."""
+
+
+def pick_device(wanted: str) -> str:
+    """The device for "auto", "cpu" or "cuda", and torch's settings for numbers that come out the same again.
+
+    Among several GPUs, those of ``CUDA_VISIBLE_DEVICES`` where that is set, every process takes the first that no other
+    process of this kind has, since Snakemake counts GPUs and does not name them.
+
+    Raises:
+        ValueError: if a GPU is asked for and there is none.
+    """
+    import torch
+
+    # Sums over several threads have no fixed order; a step run by hand gives the workflow's numbers.
+    # The variable may list one number per nesting level.
+    threads = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    torch.set_num_threads(max(1, int(threads)) if threads.isdigit() else 1)
+    # Convolutions in full float32 and by algorithms that give the same numbers again, on a GPU as on the CPU.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise ValueError("device: 'cuda' was asked for and torch finds no GPU; use 'auto' or 'cpu'")
+    if (count := torch.cuda.device_count()) > 1:
+        torch.cuda.set_device(free_gpu(count))
+    return "cuda"
+
+
+def free_gpu(count: int, folder: Path | None = None) -> int:
+    """Index of the GPU that fewest processes have taken, held until this process ends.
+
+    Args:
+        count: how many GPUs this process sees.
+        folder: where the locks lie; by default in the machine's folder for temporary files, one per user.
+    """
+    if folder is None:
+        # Processes that see other GPUs under the same numbers keep clear of these locks.
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "all").replace(os.sep, "_")
+        folder = Path(tempfile.gettempdir()) / f"ttfm-gpus-{os.getuid()}" / seen
+    folder.mkdir(parents=True, exist_ok=True)
+    place = 0
+    while True:
+        # The first place of every GPU, then the second of every GPU, and so on.
+        for gpu in range(count):
+            lock = (folder / f"{gpu}-{place}.lock").open("w")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+                continue
+            _held.append(lock)
+            return gpu
+        place += 1
