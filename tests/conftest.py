@@ -12,6 +12,7 @@ def pytest_addoption(parser):
         metavar="PATH",
         help="a Python file with further losses, which tests/losses/test_generic.py then verifies too (repeatable)",
     )
+    parser.addoption("--slow", action="store_true", help="also run the tests that take many minutes")
 
 
 def pytest_configure(config):
@@ -35,6 +36,10 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             group = "reporting" if item.path.parent.name == "reporting" else item.path.stem
             item.add_marker(pytest.mark.xdist_group(group))
+    if not config.getoption("slow"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="takes many minutes: --slow"))
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):
