@@ -95,6 +95,18 @@ def planned(tmp_path):
     return tmp_path / "tiny"
 
 
+def test_several_paths_are_several_runs_in_one_process(planned, tmp_path, capsys):
+    config = str(planned / "plan" / "ring" / "data.json")
+    outs, records = ([str(tmp_path / f"{n}.{end}") for n in "ab"] for end in ("npz", "json"))
+    main(["data", "--config", config, "--out", *outs, "--record", *records])
+    assert Path(outs[0]).read_bytes() == Path(outs[1]).read_bytes()
+    assert all(json.loads(Path(record).read_text())["status"] == "ok" for record in records)
+    with pytest.raises(SystemExit) as stop:
+        main(["data", "--config", config, config, config, "--out", *outs, "--record", records[0]])
+    assert stop.value.code == 2
+    assert "--out: 2 paths for 3 runs; give one, or one for each" in capsys.readouterr().err
+
+
 def steps(root, problem="ring", student="itvm"):
     """The chain of steps for one student of the ring, as a user would type it."""
     config, folder = root / "plan" / problem, root / problem

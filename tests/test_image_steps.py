@@ -64,8 +64,9 @@ def steps(root: Path) -> list[str]:
         f"--curve {made}/teacher/curve.csv --record {made}/teacher/record.json",
         f"solution --config {at}/solution.json {images} {teacher} --teacher-record {made}/teacher/record.json "
         f"--out {made}/solution.npz --record {made}/solution.json",
-        f"reference --config {at}/reference.json {images} {network} --out {made}/reference.npz "
-        f"--cache {root}/cache --record {made}/reference.json",
+        f"reference --config {at}/reference.json {images} {network} "
+        f"--out {made}/reference/digits-classifier.npz --cache {root}/cache "
+        f"--record {made}/reference/digits-classifier.json",
         f"student --config {at}/cd/0/student.json {images} {teacher} --teacher-record {made}/teacher/record.json "
         f"{solution} --solution-record {made}/solution.json --weights {run}/w.safetensors --curve {run}/curve.csv "
         f"--snapshots {run}/kept.safetensors --record {run}/record.json",
@@ -76,10 +77,11 @@ def steps(root: Path) -> list[str]:
     for folder, more in ((run, f"--snapshot-metrics {run}/snapshots.csv"), (made / "baselines", "--floor")):
         lines += [
             f"features --config {at}/features.json {network} --images {folder}/images.npy --index {folder}/images.json "
-            f"--out {folder}/f.npy --about {folder}/f.json --record {folder}/f-record.json",
+            f"--out {folder}/features/digits-classifier.npy --about {folder}/features/digits-classifier.json "
+            f"--record {folder}/features/digits-classifier-record.json",
             f"score --config {at}/score.json --pixels {folder}/images.npy --index {folder}/images.json {solution} "
-            f"--described {folder}/described.csv --network digits-classifier {folder}/f.npy {folder}/f.json "
-            f"{made}/reference.npz {made}/reference.json --lpips alex {trunk}.safetensors {trunk}.json "
+            f"--described {folder}/described.csv --features {folder}/features --reference {made}/reference "
+            f"--weights {root}/weights "
             f"--metrics {folder}/metrics.csv {more} --record {folder}/scored.json",
         ]
     return lines
@@ -169,11 +171,11 @@ def test_the_solution_keeps_bytes_of_all_and_the_reference_is_cached_by_content(
     from ttfm.files import write_arrays
 
     write_arrays(cached, altered)
-    main(line.replace("reference.npz", "again.npz").split())
+    main(line.replace("reference/digits-classifier.npz", "again.npz").split())
     again = read_arrays(root / "digits" / "again.npz")
     np.testing.assert_array_equal(again["reference_mu"], altered["reference_mu"])
     cached.write_bytes(cached.read_bytes()[:-1])
-    main(line.replace("reference.npz", "again.npz").split())
+    main(line.replace("reference/digits-classifier.npz", "again.npz").split())
     again = read_arrays(root / "digits" / "again.npz")
     np.testing.assert_allclose(again["reference_mu"], altered["reference_mu"] - 1, rtol=1e-6)
     assert int(again["reference_count"]) == 898 and int(again["floor_count"]) == 300

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import logging
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from ttfm.provenance import source
@@ -58,11 +59,40 @@ def parser(step: str | None = None) -> argparse.ArgumentParser:
     return root
 
 
+def separate(options: argparse.Namespace) -> list[argparse.Namespace]:
+    """The arguments of each run, where paths were given for several.
+
+    Raises:
+        ValueError: naming the argument that has more than one path but not one for each run.
+    """
+    paths = {key: value for key, value in vars(options).items() if isinstance(value, list) and value}
+    paths = {key: value for key, value in paths.items() if isinstance(value[0], Path)}
+    count = max((len(value) for value in paths.values()), default=1)
+    for key, value in paths.items():
+        if len(value) not in (1, count):
+            raise ValueError(
+                f"--{key.replace('_', '-')}: {len(value)} paths for {count} runs; give one, or one for each"
+            )
+    return [
+        argparse.Namespace(**vars(options) | {key: value[run % len(value)] for key, value in paths.items()})
+        for run in range(count)
+    ]
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Run one step; a mistake of the user ends in one message and exit status 1, not a traceback."""
+    """Run one step; a mistake of the user ends in one message and exit status 1, not a traceback.
+
+    An argument for a path takes several of them, one for each of as many runs, which come one after another in this
+    process and import libraries once; a path given once is every run's.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     step = next((a for a in arguments if a in STEPS), None)
-    options = parser(step).parse_args(arguments)
+    root = parser(step)
+    options = root.parse_args(arguments)
+    try:
+        runs = separate(options)
+    except ValueError as error:
+        root.error(str(error))
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, force=True
     )
@@ -70,7 +100,8 @@ def main(arguments: list[str] | None = None) -> None:
         # The code that runs is the one that is there now, not the one that is there when the record is written.
         source()
     try:
-        options.run(options)
+        for run in runs:
+            options.run(run)
     except (ValueError, OSError) as error:
         _stop(str(error))
     except (RuntimeError, MemoryError) as error:

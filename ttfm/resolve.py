@@ -95,7 +95,7 @@ class _Problem:
         self.about: Config = config["problems"][name]
         self.entry: Config = registry["data"][self.about["data"]["name"]]
         self.kind: Kind = self.entry["kind"]
-        self.seeds: list[int] = self.about.get("seeds", config["seeds"])
+        self.seeds: list[int] = config["seeds"]
         schema = registry["networks"][self.about["network"]["name"]]["options"]
         network = self.about["network"]
         self.network = {"name": network["name"]} | fill(schema, with_preset(network["name"], network))

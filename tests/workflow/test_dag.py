@@ -97,7 +97,12 @@ def test_every_run_is_in_the_long_table_with_its_protocol(tiny):
     table = rows(folder / "results" / "tiny" / "metrics.csv")
     found = {(r["problem"], r["student"], r["seed"]) for r in table}
     for student in ("itvm", "cd", "meanflow"):
-        assert {("ring", student, "0"), ("ring", student, "1"), ("digits", student, "0")} <= found
+        assert {
+            ("ring", student, "0"),
+            ("ring", student, "1"),
+            ("digits", student, "0"),
+            ("digits", student, "1"),
+        } <= found
     assert {("ring", "data", ""), ("ring", "teacher", "0"), ("ring", "teacher_euler", "0")} <= found
     for row in table:
         on_paths = row["metric"].endswith("defect") or row["metric"] in ("straightness", "jacobian_asymmetry")

@@ -29,8 +29,8 @@ T = TypeVar("T")
 
 
 def path_argument(parser: argparse.ArgumentParser, name: str, text: str, required: bool = True) -> None:
-    """Add ``--name PATH``."""
-    parser.add_argument(f"--{name}", type=Path, metavar="PATH", required=required, help=text)
+    """Add ``--name PATH``; several paths stand for several runs of the step, see :func:`ttfm.cli.main`."""
+    parser.add_argument(f"--{name}", type=Path, nargs="+", metavar="PATH", required=required, help=text)
 
 
 def config_argument(parser: argparse.ArgumentParser) -> None:

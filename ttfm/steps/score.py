@@ -34,21 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     path_argument(parser, "index", "what they are (JSON)")
     path_argument(parser, "solution", "the teacher's fine ODE solution (npz)")
     path_argument(parser, "described", "rows on the flow, to which those of the images are added (CSV)")
-    parser.add_argument(
-        "--network",
-        nargs=5,
-        action="append",
-        default=[],
-        metavar=("NAME", "FEATURES", "ABOUT", "REFERENCE", "RECORD"),
-        help="a network: features of the images (npy) and what they are (JSON), reference (npz) and its record (JSON)",
+    path_argument(
+        parser, "features", "folder of the images' features: <network>.npy and what they are, <network>.json", False
     )
-    parser.add_argument(
-        "--lpips",
-        nargs=3,
-        action="append",
-        default=[],
-        metavar=("TRUNK", "WEIGHTS", "RECORD"),
-        help="a trunk of LPIPS: its weights (safetensors) and their record (JSON)",
+    path_argument(
+        parser, "reference", "folder of the real images': <network>.npz and its record, <network>.json", False
+    )
+    path_argument(
+        parser, "weights", "folder of the trunks of LPIPS: lpips-<trunk>.safetensors and its record, .json", False
     )
     parser.add_argument("--floor", action="store_true", help="score real images against real ones as well")
     path_argument(parser, "metrics", "where to write the rows of the long table (CSV)")
@@ -69,15 +62,16 @@ def run(arguments: argparse.Namespace) -> None:
     device = pick_device(config["device"])
     samples = read_sets(arguments.pixels, arguments.index)
     perceptual: dict[str, Any] = {}
-    for trunk, weights, record in arguments.lpips:
-        found = read_json(record)
+    for trunk in config["trunks"]:
+        weights = _folder(arguments.weights, "weights", f"lpips-{trunk}") / f"lpips-{trunk}.safetensors"
+        found = read_json(weights.with_suffix(".json"))
         perceptual[trunk] = load_lpips(weights, trunk).to(device) if found["status"] == "ok" else found["reason"]
     metrics = config["evaluation"]["metrics"]
     headline = config["headline"]
     scorer = ImageScorer(
         # The headline first: it alone is measured on snapshots.
         (headline, *(name for name in metrics if name != headline)),
-        {name: _network(*map(Path, files)) for name, *files in arguments.network},
+        {name: _network(name, arguments) for name in config["networks"]},
         perceptual,
         read_arrays(arguments.solution).get("pixels", np.zeros((0, *config["shape"]), dtype=np.uint8)),
     )
@@ -96,7 +90,13 @@ def run(arguments: argparse.Namespace) -> None:
     write_record(arguments.record, config, device, started)
 
 
-def _network(features: Path, about: Path, reference: Path, record: Path) -> Network:
+def _folder(path: Path | None, argument: str, what: str) -> Path:
+    if path is None:
+        raise ValueError(f"the metrics need {what}; give --{argument}")
+    return path
+
+
+def _network(name: str, arguments: argparse.Namespace) -> Network:
     """A network's files as the scorer wants them.
 
     Raises:
@@ -106,7 +106,9 @@ def _network(features: Path, about: Path, reference: Path, record: Path) -> Netw
 
     from ttfm.evaluation.image_scoring import Network
 
-    found, origin = read_json(about), read_json(record)
+    features = _folder(arguments.features, "features", name) / f"{name}.npy"
+    reference = _folder(arguments.reference, "reference", name) / f"{name}.npz"
+    found, origin = read_json(features.with_suffix(".json")), read_json(reference.with_suffix(".json"))
     if (digest := sha256(features)) != found["sha256"]:
         raise ValueError(
             f"{features}: damaged features: expected sha256 {found['sha256']}, found {digest}; delete it and run the "

@@ -34,6 +34,14 @@ STUDENTS = PLAN.experiment["students"]
 FIGURES = figure_names(PROBLEMS, STUDENTS)
 
 
+SEEDS = list(dict.fromkeys(seed for _, _, seed in PLAN.runs))
+
+
+def each_seed(pattern):
+    """`pattern` for every seed. What takes seconds a run is done for a student's seeds in one process."""
+    return expand(pattern, seed=SEEDS, allow_missing=True)
+
+
 NOTHING = "(?!)"
 # Bytes of generated images per set above which they are deleted once they are scored.
 KEPT_BYTES = 2**24
@@ -173,31 +181,21 @@ def network_weights(wildcards):
     return {"weights": f"{stem}.safetensors", "weights_record": f"{stem}.json"}
 
 
-def scoring_files(folder):
-    """What scoring reads besides the images in `folder`: features, references and trunks."""
+def scoring_files(*folders):
+    """What scoring reads besides the images in `folders`: features, references and trunks."""
 
     def files(wildcards):
-        at, real = folder.format(**wildcards), f"{ROOT}/{wildcards.problem}/reference"
+        at = [folder.format(**wildcards) for folder in folders]
+        real = f"{ROOT}/{wildcards.problem}/reference"
         found = []
         for network in networks_of(wildcards.problem):
-            found += [f"{at}/features/{network}.npy", f"{at}/features/{network}.json"]
+            found += [f"{folder}/features/{network}.{end}" for folder in at for end in ("npy", "json")]
             found += [f"{real}/{network}.npz", f"{real}/{network}.json"]
         for trunk in trunks_of(wildcards.problem):
             found += [f"{ROOT}/weights/lpips-{trunk}.safetensors", f"{ROOT}/weights/lpips-{trunk}.json"]
         return found
 
     return files
-
-
-def scoring_arguments(wildcards, input):
-    """The same files as arguments: four for each network, two for each trunk."""
-    files = iter(input.scored)
-    words = [
-        f"--network {network} {' '.join(next(files) for _ in range(4))}"
-        for network in networks_of(wildcards.problem)
-    ]
-    words += [f"--lpips {trunk} {next(files)} {next(files)}" for trunk in trunks_of(wildcards.problem)]
-    return " ".join(words)
 
 
 def image_set(wildcards):

@@ -1,31 +1,31 @@
 rule evaluate:
     input:
-        config=f"{ROOT}/plan/{{problem}}/{{student}}/{{seed}}/evaluate.json",
-        student=rules.student.output.weights,
-        student_record=rules.student.output.record,
-        snapshots=rules.student.output.snapshots,
+        config=each_seed(f"{ROOT}/plan/{{problem}}/{{student}}/{{seed}}/evaluate.json"),
+        student=each_seed(rules.student.output.weights),
+        student_record=each_seed(rules.student.output.record),
+        snapshots=each_seed(rules.student.output.snapshots),
         loss=loss_files,
         teacher=rules.teacher.output.weights,
         data=rules.data.output.arrays,
         solution=rules.solution.output.arrays,
         code=DESCRIBING + modules("steps/columns.py", "steps/evaluate.py"),
     output:
-        metrics=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/metrics.csv",
-        samples=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/samples.npz",
-        snapshots=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/snapshots.csv",
-        maps=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/maps.csv",
-        record=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/evaluation.json",
+        metrics=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/metrics.csv"),
+        samples=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/samples.npz"),
+        snapshots=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/snapshots.csv"),
+        maps=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/maps.csv"),
+        record=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/evaluation.json"),
     log:
-        f"{ROOT}/logs/{{problem}}/{{student}}/{{seed}}/evaluate.log",
+        f"{ROOT}/logs/{{problem}}/{{student}}/evaluate.log",
     benchmark:
-        f"{ROOT}/benchmarks/{{problem}}/{{student}}/{{seed}}/evaluate.tsv"
+        f"{ROOT}/benchmarks/{{problem}}/{{student}}/evaluate.tsv"
     wildcard_constraints:
         problem=POINTS,
     threads: 1
     resources:
         gpu=1,
     message:
-        "Score {wildcards.student} on {wildcards.problem}, seed {wildcards.seed}"
+        "Score {wildcards.student} on {wildcards.problem}"
     shell:
         "python -m ttfm evaluate --config {input.config} --student {input.student}"
         " --student-record {input.student_record} --snapshots {input.snapshots} --teacher {input.teacher} --data {input.data}"

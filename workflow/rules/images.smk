@@ -4,25 +4,25 @@
 rule sample:
     input:
         unpack(image_set),
-        config=f"{ROOT}/plan/{{problem}}/{{student}}/{{seed}}/evaluate.json",
-        student=rules.student.output.weights,
-        student_record=rules.student.output.record,
-        snapshots=rules.student.output.snapshots,
+        config=each_seed(f"{ROOT}/plan/{{problem}}/{{student}}/{{seed}}/evaluate.json"),
+        student=each_seed(rules.student.output.weights),
+        student_record=each_seed(rules.student.output.record),
+        snapshots=each_seed(rules.student.output.snapshots),
         loss=loss_files,
         teacher=rules.teacher.output.weights,
         solution=rules.solution.output.arrays,
         code=DESCRIBING + modules("steps/columns.py", "steps/sample.py"),
     output:
-        pixels=large(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/images.npy"),
-        index=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/images.json",
-        samples=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/samples.npz",
-        described=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/described.csv",
-        maps=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/maps.csv",
-        record=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/evaluation.json",
+        pixels=large(each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/images.npy")),
+        index=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/images.json"),
+        samples=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/samples.npz"),
+        described=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/described.csv"),
+        maps=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/maps.csv"),
+        record=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/evaluation.json"),
     log:
-        f"{ROOT}/logs/{{problem}}/{{student}}/{{seed}}/sample.log",
+        f"{ROOT}/logs/{{problem}}/{{student}}/sample.log",
     benchmark:
-        f"{ROOT}/benchmarks/{{problem}}/{{student}}/{{seed}}/sample.tsv"
+        f"{ROOT}/benchmarks/{{problem}}/{{student}}/sample.tsv"
     wildcard_constraints:
         problem=IMAGES,
     threads: 1
@@ -31,7 +31,7 @@ rule sample:
     params:
         images=images_argument,
     message:
-        "Sample {wildcards.student} on {wildcards.problem}, seed {wildcards.seed}"
+        "Sample {wildcards.student} on {wildcards.problem}"
     shell:
         "python -m ttfm sample --config {input.config} {params.images} --student {input.student}"
         " --student-record {input.student_record} --snapshots {input.snapshots} --teacher {input.teacher}"
@@ -77,25 +77,52 @@ rule features:
     input:
         unpack(network_weights),
         config=f"{ROOT}/plan/{{problem}}/features.json",
-        pixels=f"{ROOT}/{{problem}}/{{run}}/images.npy",
-        index=f"{ROOT}/{{problem}}/{{run}}/images.json",
+        pixels=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/images.npy"),
+        index=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/images.json"),
         code=FEATURES + modules("steps/features.py"),
     output:
-        features=large(f"{ROOT}/{{problem}}/{{run}}/features/{{network}}.npy"),
-        about=f"{ROOT}/{{problem}}/{{run}}/features/{{network}}.json",
-        record=f"{ROOT}/{{problem}}/{{run}}/features/{{network}}-record.json",
+        features=large(each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/features/{{network}}.npy")),
+        about=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/features/{{network}}.json"),
+        record=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/features/{{network}}-record.json"),
     log:
-        f"{ROOT}/logs/{{problem}}/{{run}}/features-{{network}}.log",
+        f"{ROOT}/logs/{{problem}}/{{student}}/features-{{network}}.log",
     benchmark:
-        f"{ROOT}/benchmarks/{{problem}}/{{run}}/features-{{network}}.tsv"
+        f"{ROOT}/benchmarks/{{problem}}/{{student}}/features-{{network}}.tsv"
     wildcard_constraints:
         problem=IMAGES,
-        run=rf"baselines|({'|'.join(STUDENTS)})/\d+",
     threads: 1
     resources:
         gpu=1,
     message:
-        "Images of {wildcards.problem}/{wildcards.run} as {wildcards.network} sees them"
+        "Images of {wildcards.student} on {wildcards.problem} as {wildcards.network} sees them"
+    shell:
+        "python -m ttfm features --config {input.config} --extractor {wildcards.network} --weights {input.weights}"
+        " --weights-record {input.weights_record} --images {input.pixels} --index {input.index}"
+        " --out {output.features} --about {output.about} --record {output.record} 2> {log}"
+
+
+rule features_baselines:
+    input:
+        unpack(network_weights),
+        config=f"{ROOT}/plan/{{problem}}/features.json",
+        pixels=f"{ROOT}/{{problem}}/baselines/images.npy",
+        index=f"{ROOT}/{{problem}}/baselines/images.json",
+        code=FEATURES + modules("steps/features.py"),
+    output:
+        features=large(f"{ROOT}/{{problem}}/baselines/features/{{network}}.npy"),
+        about=f"{ROOT}/{{problem}}/baselines/features/{{network}}.json",
+        record=f"{ROOT}/{{problem}}/baselines/features/{{network}}-record.json",
+    log:
+        f"{ROOT}/logs/{{problem}}/features-baselines-{{network}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{problem}}/baselines/features-{{network}}.tsv"
+    wildcard_constraints:
+        problem=IMAGES,
+    threads: 1
+    resources:
+        gpu=1,
+    message:
+        "The references of {wildcards.problem} as {wildcards.network} sees them"
     shell:
         "python -m ttfm features --config {input.config} --extractor {wildcards.network} --weights {input.weights}"
         " --weights-record {input.weights_record} --images {input.pixels} --index {input.index}"
@@ -109,28 +136,31 @@ rule score:
         index=rules.sample.output.index,
         described=rules.sample.output.described,
         solution=rules.solution.output.arrays,
-        scored=scoring_files(f"{ROOT}/{{problem}}/{{student}}/{{seed}}"),
+        scored=scoring_files(*each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}")),
         code=SCORING + modules("steps/columns.py", "steps/score.py"),
     output:
-        metrics=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/metrics.csv",
-        snapshots=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/snapshots.csv",
-        record=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/scored.json",
+        metrics=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/metrics.csv"),
+        snapshots=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/snapshots.csv"),
+        record=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/scored.json"),
     log:
-        f"{ROOT}/logs/{{problem}}/{{student}}/{{seed}}/score.log",
+        f"{ROOT}/logs/{{problem}}/{{student}}/score.log",
     benchmark:
-        f"{ROOT}/benchmarks/{{problem}}/{{student}}/{{seed}}/score.tsv"
+        f"{ROOT}/benchmarks/{{problem}}/{{student}}/score.tsv"
     wildcard_constraints:
         problem=IMAGES,
     threads: 1
     resources:
         gpu=1,
     params:
-        scored=scoring_arguments,
+        features=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/features"),
+        reference=f"{ROOT}/{{problem}}/reference",
+        weights=f"{ROOT}/weights",
     message:
-        "Score {wildcards.student} on {wildcards.problem}, seed {wildcards.seed}"
+        "Score {wildcards.student} on {wildcards.problem}"
     shell:
         "python -m ttfm score --config {input.config} --pixels {input.pixels} --index {input.index}"
-        " --solution {input.solution} --described {input.described} {params.scored} --metrics {output.metrics}"
+        " --solution {input.solution} --described {input.described} --features {params.features}"
+        " --reference {params.reference} --weights {params.weights} --metrics {output.metrics}"
         " --snapshot-metrics {output.snapshots} --record {output.record} 2> {log}"
 
 
@@ -156,10 +186,13 @@ rule score_baselines:
     resources:
         gpu=1,
     params:
-        scored=scoring_arguments,
+        features=f"{ROOT}/{{problem}}/baselines/features",
+        reference=f"{ROOT}/{{problem}}/reference",
+        weights=f"{ROOT}/weights",
     message:
         "Score the references of {wildcards.problem}"
     shell:
         "python -m ttfm score --config {input.config} --pixels {input.pixels} --index {input.index} --floor"
-        " --solution {input.solution} --described {input.described} {params.scored} --metrics {output.metrics}"
+        " --solution {input.solution} --described {input.described} --features {params.features}"
+        " --reference {params.reference} --weights {params.weights} --metrics {output.metrics}"
         " --record {output.record} 2> {log}"
