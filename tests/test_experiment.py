@@ -279,6 +279,21 @@ def test_what_only_the_page_shows_reaches_no_run(tiny):
     assert resolved(tiny).configs == before
 
 
+def test_training_images_are_looked_up_only_where_an_experiment_asks(tiny):
+    plain = resolved(copy.deepcopy(tiny))
+    assert "digits/neighbours.json" not in plain.configs and not plain.experiment["problems"]["digits"]["neighbours"]
+    put(tiny, "problems/digits/evaluation/metrics", ["copied-train", "fd-digits"])
+    found = resolved(tiny)
+    asked = found.configs["digits/neighbours.json"]
+    assert (asked["metrics"], asked["budgets"]) == (["copied-train"], [1, 2])
+    card = found.experiment["problems"]["digits"]
+    assert card["neighbours"] and card["headline"] == "fd-digits" and "copied-train" in card["metrics"]
+    assert found.configs["digits/score.json"]["evaluation"]["metrics"] == ["fd-digits"]
+    put(tiny, "problems/digits/evaluation/headline", "copied-train")
+    with pytest.raises(ExperimentError, match="headline: 'copied-train' is unknown"):
+        resolved(tiny)
+
+
 def test_the_top_up_is_counted_in_samples(tiny):
     put(tiny, "problems/ring/teacher", {"iterations": 10, "batch": 64})
     configs = resolved(tiny).configs

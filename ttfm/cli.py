@@ -31,6 +31,7 @@ STEPS = {
     "sample": "sample one student of images at every budget, and describe its flow",
     "sample-baselines": "sample the teacher of images by its fine ODE and k Euler steps",
     "features": "take features of generated images by one network",
+    "neighbours": "look up generated images among the training images, to find copies",
     "score": "score generated images from files of images, features and references",
     "collect": "gather the metrics, costs, times, snapshots and curves of all runs into a table each",
     "tables": "write the summary tables",

@@ -291,9 +291,10 @@ def _check_evaluation(evaluation: Config, data: Config, entry: Config, where: st
     """``entry`` is the problem's entry of data, ``data`` what the registry says of that set."""
     faults = _check_metrics(evaluation, data, entry, where)
     metrics = dict.fromkeys(metric_names(data["kind"], asked_metrics(evaluation)))
-    first = next(iter(evaluation["metrics"]), "") if data["kind"] == "images" else "endpoint_rmse"
-    evaluation.setdefault("headline", first)
     ranked = [name for name in metrics if METRICS[name].ranked and METRICS[name].depends_on_steps]
+    asked = [name for name in evaluation["metrics"] if name in ranked]
+    first = next(iter(asked), "") if data["kind"] == "images" else "endpoint_rmse"
+    evaluation.setdefault("headline", first)
     faults += _check_name(evaluation["headline"], dict.fromkeys(ranked), f"{where}.headline")
     if evaluation["histogram_samples"] and not data["probabilities"]:
         faults.append(f"{where}.histogram_samples: the cell probabilities of this data are not known; leave it out")

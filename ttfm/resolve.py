@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ttfm.evaluation.catalogue import Kind, asked_metrics
 from ttfm.evaluation.catalogue import names as metric_names
-from ttfm.evaluation.image_metrics import NETWORKS, networks_of, trunks_of
+from ttfm.evaluation.image_metrics import NETWORKS, nearest_of, networks_of, trunks_of
 from ttfm.experiment import Config, ExperimentError, cannot_be_run, validate
 from ttfm.networks.presets import with_preset
 from ttfm.options import fill
@@ -130,6 +130,7 @@ class _Problem:
             "seeds": self.seeds,
             "snapshots": any(student["training"]["snapshots"] for student in self.students.values()),
             "maps": self.about["evaluation"]["maps"],
+            "neighbours": bool(nearest_of(self.about["evaluation"]["metrics"])),
         }
 
     def _student(self, label: str) -> Config:
@@ -213,11 +214,14 @@ class _Problem:
         evaluation = self.about["evaluation"]
         if self.kind == "points":
             return {"data.json": {"evaluation": _part(evaluation, "samples", "seed")}}
-        return {
+        nearest = nearest_of(evaluation["metrics"])
+        scored = [name for name in evaluation["metrics"] if name not in nearest]
+        looked_up = {"metrics": nearest, "budgets": self.config["budgets"]}
+        return ({"neighbours.json": looked_up} if nearest else {}) | {
             "features.json": {},
             "reference.json": {"evaluation": _part(evaluation, "samples", "reference")},
             "score.json": {
-                "evaluation": _part(evaluation, "samples", "metrics", "reference"),
+                "evaluation": _part(evaluation, "samples", "reference") | {"metrics": scored},
                 "headline": evaluation["headline"],
                 "networks": networks_of(evaluation["metrics"]),
                 "trunks": trunks_of(evaluation["metrics"]),

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from ttfm.evaluation.catalogue import METRICS, names
-from ttfm.evaluation.image_metrics import DEFAULTS, default_metrics, samples_needed
+from ttfm.evaluation.image_metrics import DEFAULTS, default_metrics, nearest_of, samples_needed
 
 
 def test_every_metric_of_a_kind_is_listed_in_display_order():
@@ -16,13 +16,14 @@ def test_every_metric_of_a_kind_is_listed_in_display_order():
     asked = ["psnr", "fid", "l2", "fd-digits"]
     assert names("images", asked) == ["fd-digits", "fid", "l2", "psnr", *defects, *described]
     assert names("points", asked) == names("points")
+    assert nearest_of(["l2", "copied-train", "nearest-train"]) == ["nearest-train", "copied-train"]
 
 
 def test_entries_are_complete_and_keyed_by_their_own_name():
     for name, metric in METRICS.items():
         assert metric.name == name
         assert metric.title and metric.description.endswith(".")
-    described = {"straightness", "transport_cost", "jacobian_asymmetry"}
+    described = {"straightness", "transport_cost", "jacobian_asymmetry", "nearest-train", "copied-train"}
     assert {name for name, metric in METRICS.items() if not metric.ranked} == described
     assert {name for name, metric in METRICS.items() if not metric.depends_on_steps} == {
         "semigroup_defect",

@@ -83,6 +83,7 @@ def _experiment(title: str, students: dict[str, tuple], measured: bool) -> dict:
                 "shape": [1, 8, 8],
                 "teacher": "learned",
                 "headline": "fd-digits",
+                "neighbours": measured,
             },
         },
         "students": {
@@ -243,6 +244,30 @@ def _arrays(folder: Path, rng: np.random.Generator, students: dict[str, tuple]) 
                 write_arrays(run / "samples.npz", arrays)
 
 
+def _neighbour_rows(folder: Path, students: dict[str, tuple]) -> list[dict]:
+    """Distances to training images of the first seeds, and their arrays; one student has none."""
+    rng = np.random.default_rng(8)
+    rows, arrays = [], {}
+    for rank, (student, loss) in enumerate([
+        *(("data", ""), ("teacher", ""), ("teacher_euler", "")),
+        *((name, about[0]) for name, about in students.items()),
+    ]):  # fmt: skip
+        row = {"experiment": "synthetic", "problem": "digits", "student": student, "loss": loss, "commit": COMMIT}
+        row |= {"device": "cpu", "N": 1000, "split": "train", "extractor": "pixels uint8", "status": "ok"}
+        row["seed"] = "" if student == "data" else 0
+        found = {"nearest-train": 1 - 0.04 * rank, "copied-train": 0.01 * (rank != 1)}
+        if student == "cd":
+            row |= {"status": "failed", "reason": "diverged: the samples' root mean square is 31"}
+            rows += [row | {"metric": name, "value": ""} for name in found]
+            continue
+        rows += [row | {"metric": name, "value": value} for name, value in found.items()]
+        pixels = np.round((_digits(rng, 16) + 1) * 127.5).astype(np.uint8).reshape(4, 4, 1, 8, 8)
+        arrays |= {f"samples_{student}": pixels[:, 0], f"nearest_{student}": pixels[:, 1:]}
+        arrays[f"distance_{student}"] = np.sort(rng.random((4, 3)))
+    write_arrays(folder / "digits/neighbours/shown.npz", arrays)
+    return rows
+
+
 def _records(folder: Path, students: dict[str, tuple]) -> None:
     for problem in ("ring", "digits"):
         for student, (loss, *_) in students.items():
@@ -343,6 +368,7 @@ def write(folder: Path, hostile: bool = False, measured: bool = False, many: boo
     if measured:
         tables |= {"timing": _timing_rows(students), "snapshots": _snapshot_rows(rng, students)}
         tables["maps"] = _map_rows(rng, students)
+        tables["metrics"] += _neighbour_rows(folder, students)
     for name, rows in tables.items():
         pd.DataFrame(rows).to_csv(folder / f"{name}.csv", index=False)
     _records(folder, students)

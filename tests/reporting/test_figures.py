@@ -39,6 +39,7 @@ def test_names_are_the_declared_ones(experiment):
         "digits--quality",
         "digits--training",
         "digits--grid",
+        "digits--neighbours",
         "digits--convergence",
         "digits--defects",
         "cost",
@@ -147,6 +148,25 @@ def test_image_grid_keeps_columns_and_colour():
     assert teacher.shape == (4, 9, 4) and np.allclose(teacher[0, 0, :3], (rgb[0, :, 0, 0] + 1) / 2)
     assert np.allclose(teacher[:, :4], student[:, 5:])
     assert (teacher[:, 4] == 0).all()
+
+
+def test_samples_stand_framed_beside_their_nearest_training_images():
+    pixels = np.arange(4 * 4 * 3 * 2 * 2, dtype=np.uint8).reshape(4, 4, 3, 2, 2)
+    arrays = {"samples": pixels[:, 0], "nearest": pixels[:, 1:]}
+    mark = palette.marks(["a"])["a"]
+    gone = figures.Sampled("B", None, reason="non-finite loss")
+    figure = figures.neighbours("t", [figures.Sampled("A", mark, arrays), gone])
+    assert len(figure.axes) == 4
+    for axes, sample, near in zip(figure.axes, pixels[:, 0], pixels[:, 1:], strict=True):
+        shown = axes.images[0].get_array()
+        images = [shown[:, left : left + 2, :3] for left in range(0, shown.shape[1], 3)]
+        assert len(images) == 4
+        for image, expected in zip(images, (sample, *near), strict=True):
+            assert np.allclose(image * 255, expected.transpose(1, 2, 0))
+        assert [line.get_color() for line in axes.lines] == [mark.colour]
+    texts = [text.get_text() for text in figure.texts]
+    assert {"first samples", "closest of all", "non-finite loss"} <= set(texts)
+    assert "non-finite loss" in [t.get_text() for t in figures.neighbours("t", [gone]).texts]
 
 
 def test_many_methods_stay_within_bounds(tmp_path):

@@ -116,6 +116,21 @@ def _lpips(net: str, title: str) -> Metric:
     )
 
 
+def _nearest(name: str, title: str, description: str) -> Metric:
+    """A description of how close generated images lie to training images, by pixels."""
+    return Metric(
+        name,
+        title,
+        f"{description} At the largest number of steps, of the first seed.",
+        "",
+        depends_on_steps=False,
+        kind="images",
+        ranked=False,
+        optional=True,
+        score="nearest",
+    )
+
+
 IMAGE_METRICS = (
     *_distances(
         "digits",
@@ -212,6 +227,19 @@ IMAGE_METRICS = (
         optional=True,
         score="paired",
     ),
+    _nearest(
+        "nearest-train",
+        "Distance to training images",
+        "Median distance of generated images to their nearest training images over that of unseen real images, both as "
+        "bytes: near 1 for new images as sharp as real ones, near 0 for copies, below 1 for blurred images too.",
+    ),
+    _nearest(
+        "copied-train",
+        "Share of likely copies",
+        "Share of generated images that are closer to a training image than all but 1 % of unseen real images are, "
+        "both as bytes. Of unseen images themselves it is 0.01; blurred or empty images are close to training images "
+        "without being copies.",
+    ),
 )
 """Every metric of images, in display order."""
 
@@ -238,6 +266,12 @@ def networks_of(metrics: Iterable[str]) -> list[str]:
 def trunks_of(metrics: Iterable[str]) -> list[str]:
     """The trunks of LPIPS that these metrics need."""
     return [name.removeprefix("lpips-") for name in metrics if name.startswith("lpips-")]
+
+
+def nearest_of(metrics: Iterable[str]) -> list[str]:
+    """Those of these metrics that compare generated images with training images one by one."""
+    wanted = set(metrics)
+    return [metric.name for metric in IMAGE_METRICS if metric.name in wanted and metric.score == "nearest"]
 
 
 def samples_needed(metric: Metric) -> int:

@@ -25,8 +25,8 @@ class Metric:
         higher: whether more is better; of most metrics less is.
         optional: whether it is measured only where an experiment asks for it, or its data set's defaults do.
         extractor: the network whose features it compares, if it does; see ``ttfm.evaluation.image_metrics.NETWORKS``.
-        score: how it compares images: "frechet", "frechet-infinity", "kid", "precision", "recall", "inception-score"
-            or "paired"; empty for points.
+        score: how it compares images: "frechet", "frechet-infinity", "kid", "precision", "recall", "inception-score",
+            "paired" or "nearest"; empty for points.
     """
 
     name: str

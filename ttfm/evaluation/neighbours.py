@@ -14,11 +14,12 @@ QUERIES, BASE = 1024, 4096
 
 @dataclass(frozen=True)
 class Nearest:
-    """The nearest of a set for each of several queries.
+    """The nearest entries of a set for each of several queries, the closest first.
 
     Attributes:
-        index: which one, shape ``(N,)``, int64.
-        distance: root mean square difference per entry, shape ``(N,)``, float64.
+        index: which ones, shape ``(N, count)``, int64; from ``len(base)`` on they are mirrored ones, see
+            :func:`entries`.
+        distance: root mean square difference per entry, shape ``(N, count)``, float64.
     """
 
     index: np.ndarray
@@ -44,45 +45,85 @@ class Memorisation:
     unseen: tuple[float, float, float]
 
 
-def nearest(queries: np.ndarray, base: np.ndarray, device: str = "cpu") -> Nearest:
-    """The nearest entry of ``base`` for each query, by Euclidean distance, in pieces.
+def nearest(
+    queries: np.ndarray, base: np.ndarray, count: int = 1, mirrored: bool = False, device: str = "cpu"
+) -> Nearest:
+    """The ``count`` nearest entries of ``base`` for each query, by Euclidean distance, in pieces.
 
     Candidates come from inner products in float32, whose rounding can matter between two at nearly the same distance;
     the distance itself is computed again from the differences, so that a copy is at distance zero.
 
     Args:
         queries: bytes or features, shape ``(N, *shape)``; bytes count as pixels in [-1, 1].
-        base: the set searched, shape ``(M, *shape)``; mapped arrays are read piece by piece.
+        base: the set searched, shape ``(M, *shape)``, of the same type; mapped arrays are read piece by piece.
+        count: number of neighbours, at most M.
+        mirrored: whether entries also count mirrored left to right (last axis), as a model saw them that trained on
+            random flips.
         device: "cpu" or "cuda".
 
     Raises:
-        ValueError: if the shapes of the entries differ, or a set is empty.
+        ValueError: if the shapes or types of the entries differ, a set is empty, or ``count`` is more than there are.
     """
-    if queries.shape[1:] != base.shape[1:] or not (len(queries) and len(base)):
-        raise ValueError(f"neighbours need two sets of one kind, not {queries.shape} and {base.shape}")
-    index = np.empty(len(queries), dtype=np.int64)
-    distance = np.empty(len(queries))
+    alike = queries.shape[1:] == base.shape[1:] and queries.dtype == base.dtype
+    if not (alike and len(queries) and len(base)):
+        raise ValueError(
+            f"neighbours need two sets of one kind, not {queries.dtype} {queries.shape} and {base.dtype} {base.shape}"
+        )
+    if not 1 <= count <= len(base):
+        raise ValueError(f"{count} neighbours cannot be found among {len(base)}")
+    index = np.empty((len(queries), count), dtype=np.int64)
+    distance = np.empty((len(queries), count))
     for start in range(0, len(queries), QUERIES):
-        a = _rows(queries[start : start + QUERIES], device)
-        best = torch.full((len(a),), torch.inf, device=device)
-        where = torch.zeros(len(a), dtype=torch.int64, device=device)
-        for first in range(0, len(base), BASE):
-            b = _rows(base[first : first + BASE], device)
-            # |a - b|^2 without |a|^2, which does not move the minimum.
-            value, position = (b.square().sum(1) - 2 * a @ b.T).min(dim=1)
-            closer = value < best
-            best, where = torch.where(closer, value, best), torch.where(closer, position + first, where)
-        found = where.cpu().numpy()
-        index[start : start + len(a)] = found
-        apart = a.double() - _rows(base[found], device).double()
-        distance[start : start + len(a)] = apart.square().mean(1).sqrt().cpu().numpy()
-    return Nearest(index, distance)
+        piece = queries[start : start + QUERIES]
+        found = _candidates(piece, base, count, mirrored, device)
+        apart = np.empty(found.shape)
+        for rank, column in enumerate(found.T):
+            difference = _rows(piece, device).double() - _rows(entries(base, column), device).double()
+            apart[:, rank] = difference.square().mean(1).sqrt().cpu().numpy()
+        order = np.argsort(apart, axis=1, kind="stable")
+        index[start : start + len(piece)] = np.take_along_axis(found, order, axis=1)
+        distance[start : start + len(piece)] = np.take_along_axis(apart, order, axis=1)
+    # 255 levels of a byte are 2 of a pixel in [-1, 1].
+    return Nearest(index, distance / 127.5 if queries.dtype == np.uint8 else distance)
+
+
+def _candidates(queries: np.ndarray, base: np.ndarray, count: int, mirrored: bool, device: str) -> np.ndarray:
+    """The indices of the nearest entries by inner products, shape ``(n, count)``."""
+    rows = _rows(queries, device)
+    if mirrored:
+        # A query is as far from a mirrored entry as the mirrored query from the entry.
+        rows = torch.cat([rows, _rows(queries[..., ::-1], device)])
+    best = torch.full((len(queries), 0), torch.inf, device=device)
+    where = torch.zeros((len(queries), 0), dtype=torch.int64, device=device)
+    for first in range(0, len(base), BASE):
+        b = _rows(base[first : first + BASE], device)
+        # |a - b|^2 without |a|^2, which does not move the minimum.
+        values = torch.addmm(b.square().sum(1), rows, b.T, alpha=-2)
+        positions = torch.arange(first, first + len(b), device=device).expand(len(queries), -1)
+        for turned, part in enumerate(values.split(len(queries))):
+            best = torch.cat([best, part], dim=1)
+            where = torch.cat([where, positions + turned * len(base)], dim=1)
+            best, chosen = best.topk(min(count, best.shape[1]), dim=1, largest=False)
+            where = where.gather(1, chosen)
+    return where.cpu().numpy()
+
+
+def entries(base: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """The entries that :func:`nearest` means, shape ``(*index.shape, *shape)``; those from ``len(base)`` on mirrored.
+
+    Args:
+        base: the set searched, shape ``(M, *shape)``; may be mapped.
+        index: in 0 .. 2 M - 1, any shape.
+    """
+    found = np.array(base[index % len(base)])
+    turned = index >= len(base)
+    found[turned] = found[turned][..., ::-1]
+    return found
 
 
 def _rows(values: np.ndarray, device: str) -> Tensor:
-    """Entries as rows of float32; bytes as pixels in [-1, 1]."""
-    rows = torch.from_numpy(np.array(values)).to(device).flatten(1)
-    return rows.float() / 127.5 - 1 if rows.dtype == torch.uint8 else rows.float()
+    """Entries as rows of float32; bytes stay numbers from 0 to 255."""
+    return torch.from_numpy(np.array(values)).to(device).flatten(1).float()
 
 
 def memorisation(samples: np.ndarray, unseen: np.ndarray, percentile: float = 1.0) -> Memorisation:

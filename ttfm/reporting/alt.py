@@ -27,6 +27,10 @@ _CAPTIONS = {
     "from the same noise (hollow circles), from the first seed that succeeded.",
     "grid": "Images by method and number of sampling steps, from the first seed that succeeded. Each column starts "
     "from the same noise, so the teacher's finely solved ODE on top is what a perfect student would show.",
+    "neighbours": "Framed: samples at the largest number of steps, from the first seed. To the right of each are the "
+    "training images nearest to it, by the root mean square difference of pixels, the closest first. On the left are "
+    "the first samples; on the right, of all that were looked up, those closest to a training image, where copies "
+    "would show. Beside unseen real images, which are no copies, the eye sees how close is close.",
     "cost": "What a training run takes against what comes out of it; the best corner is at the bottom left, or at the "
     "top left where higher is better. Bars are 95 % intervals over seeds.",
     "convergence": "The headline metric at the smallest step budget during training, against iterations and against "
@@ -38,7 +42,7 @@ _CAPTIONS = {
     "lighter is better. Students without a flow map between any two times have no map. The curves below are the "
     "tangent defect: the average velocity over an empty interval against the teacher's velocity.",
 }
-_SAMPLES = ("samples", "grid")
+_SAMPLES = ("samples", "grid", "neighbours")
 _BEHIND = ("quality", "training", "convergence", "cost", "defects")
 
 
@@ -143,6 +147,8 @@ def alternative(
         f"in rows, {steps} in columns, over real data.",
         "trajectories": f"Paths from noise to data on {about['title']}: one panel each for {methods}, drawn over the "
         "teacher's paths.",
+        "neighbours": f"Generated images on {about['title']}, each beside its nearest training images: rows are unseen "
+        f"real images, the teacher's fine ODE, its Euler steps, and {methods}. The distances are in the tables.",
         "grid": f"Generated images on {about['title']} at {steps}: rows are the teacher's fine ODE, its Euler steps, "
         f"and {methods}; columns share their noise.",
     }[family]

@@ -22,7 +22,7 @@ from ttfm.reporting.palette import marks
 from ttfm.reporting.provenance import provenance, skipped_notes
 from ttfm.reporting.published import published_table
 from ttfm.reporting.ranks import highlighted, rank_table, summarise_ranks
-from ttfm.reporting.summary import summarise, summary_csv
+from ttfm.reporting.summary import joined, summarise, summary_csv
 from ttfm.reporting.tables import Table, headline_table, metric_table
 
 if TYPE_CHECKING:
@@ -122,12 +122,36 @@ def _array_figures(data: Results, problem: str, shown: list[str]) -> dict[str, F
     # Empty where the teacher failed.
     solution = read_arrays(data.folder / problem / "solution.npz")
     if about["kind"] == "images":
-        return {f"{problem}--grid": figures.image_grid(about["title"], solution.get("x1"), methods, budgets)}
+        grid = figures.image_grid(about["title"], solution.get("x1"), methods, budgets)
+        near = {f"{problem}--neighbours": _neighbours(data, problem, shown)} if about.get("neighbours") else {}
+        return {f"{problem}--grid": grid} | near
     reference: np.ndarray = read_arrays(data.folder / problem / "data.npz")["reference"]
     return {
         f"{problem}--samples": figures.samples(about["title"], reference, methods, budgets),
         f"{problem}--trajectories": figures.trajectories(about["title"], solution.get("paths"), reference, students),
     }
+
+
+def _neighbours(data: Results, problem: str, shown: list[str]) -> Figure:
+    """Samples beside their nearest training images: of unseen real images, the teacher, and these students."""
+    from ttfm.reporting import figures
+
+    about = data.experiment["problems"][problem]
+    arrays = read_arrays(data.folder / problem / "neighbours" / "shown.npz")
+    rows = data.metrics[(data.metrics["problem"] == problem) & (data.metrics["status"] == "failed")]
+    titles = {"data": "Unseen real images", "teacher": "Teacher, fine ODE", "teacher_euler": "Teacher, Euler"}
+    titles |= {name: data.experiment["students"][name]["title"] for name in shown}
+    known = marks(data.experiment["students"], shown)
+    methods = [
+        figures.Sampled(
+            title,
+            known.get(name),
+            {part: arrays[f"{part}_{name}"] for part in ("samples", "nearest") if f"{part}_{name}" in arrays},
+            reason=joined(rows.loc[rows["student"] == name, "reason"]),
+        )
+        for name, title in titles.items()
+    ]
+    return figures.neighbours(about["title"], methods)
 
 
 def _reasons(data: Results, problem: str) -> str:

@@ -16,6 +16,8 @@ FAMILIES = {
     "points": ("quality", "training", "samples", "trajectories"),
     "images": ("quality", "training", "grid"),
 }
+_ASKED = (("neighbours", "neighbours"), ("convergence", "snapshots"), ("defects", "maps"))
+"""Families that need measurements of their own, which only some experiments ask for, and the key that says so."""
 MANY = 10
 """The most students that one chart tells apart. Where there are more, charts draw ``SHOWN`` in colour and the rest in
 grey, sample figures show these alone, and a figure ``<problem>--families`` has a panel for each family of losses."""
@@ -31,17 +33,15 @@ def _families(name: str, problem: Mapping[str, Any], students: Collection[str]) 
         raise ValueError(f"problem {name!r} is of kind {kind!r}; reporting knows {', '.join(FAMILIES)}")
     first, *others = FAMILIES[kind]
     families = [first, *(["families"] if len(students) > MANY else []), *others]
-    # These need measurements of their own, which only some experiments ask for.
-    return families + [
-        family for family, key in (("convergence", "snapshots"), ("defects", "maps")) if problem.get(key)
-    ]
+    return families + [family for family, key in _ASKED if problem.get(key)]
 
 
 def figure_names(problems: Mapping[str, Mapping[str, Any]], students: Collection[str] = ()) -> list[str]:
     """Stems of all figures of an experiment, in display order; files are ``figures/<stem>.png`` and ``.svg``.
 
     Args:
-        problems: ``problems`` of ``experiment.json``; of each only ``kind``, ``snapshots`` and ``maps`` are read.
+        problems: ``problems`` of ``experiment.json``; of each only ``kind`` and the keys of
+            measurements that it may ask for are read.
         students: ``students`` of ``experiment.json``; only their number is read.
 
     Raises:

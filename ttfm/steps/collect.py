@@ -38,6 +38,8 @@ def run(arguments: argparse.Namespace) -> None:
     curves: list[dict[str, Any]] = []
     for problem, card in experiment["problems"].items():
         metrics += _csv(root / problem / "baselines" / "metrics.csv")
+        if card.get("neighbours"):
+            metrics += _csv(root / problem / "neighbours" / "metrics.csv")
         timing += _csv(root / problem / "timing.csv")
         runs = [("teacher", None, root / problem / "teacher")]
         for student in experiment["students"]:

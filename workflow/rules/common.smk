@@ -198,6 +198,24 @@ def scoring_files(*folders):
     return files
 
 
+def generated_sets(wildcards):
+    """Images of the teacher and of every student's first seed, each with its index."""
+    at, seed = f"{ROOT}/{wildcards.problem}", SEEDS[0]
+    folders = [f"{at}/baselines", *(f"{at}/{student}/{seed}" for student in STUDENTS)]
+    return [f"{folder}/images.{ending}" for folder in folders for ending in ("npy", "json")]
+
+
+def set_arguments(wildcards, input):
+    """The same files as arguments, two for each set."""
+    files = iter(input.sets)
+    return " ".join(f"--sets {pixels} {index}" for pixels, index in zip(files, files))
+
+
+def neighbours(file):
+    """A file of the neighbours step, for every problem that asks for it."""
+    return [f"{ROOT}/{name}/neighbours/{file}" for name, about in PROBLEMS.items() if about["neighbours"]]
+
+
 def image_set(wildcards):
     """The problem's images, where it is one of images: the file that is written last and holds the others' sha256."""
     if PROBLEMS[wildcards.problem]["kind"] != "images":

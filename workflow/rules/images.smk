@@ -196,3 +196,41 @@ rule score_baselines:
         " --solution {input.solution} --described {input.described} --features {params.features}"
         " --reference {params.reference} --weights {params.weights} --metrics {output.metrics}"
         " --record {output.record} 2> {log}"
+
+
+rule neighbours:
+    input:
+        unpack(image_set),
+        config=f"{ROOT}/plan/{{problem}}/neighbours.json",
+        sets=generated_sets,
+        code=BASE
+        + modules(
+            "data/arrays.py",
+            "evaluation/neighbours.py",
+            "evaluation/quantisation.py",
+            "evaluation/sample_sets.py",
+            "steps/columns.py",
+            "steps/neighbours.py",
+            "steps/scoring.py",
+        ),
+    output:
+        metrics=f"{ROOT}/{{problem}}/neighbours/metrics.csv",
+        shown=f"{ROOT}/{{problem}}/neighbours/shown.npz",
+        record=f"{ROOT}/{{problem}}/neighbours/record.json",
+    log:
+        f"{ROOT}/logs/{{problem}}/neighbours.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{problem}}/neighbours.tsv"
+    wildcard_constraints:
+        problem=IMAGES,
+    threads: 1
+    resources:
+        gpu=1,
+    params:
+        images=images_argument,
+        sets=set_arguments,
+    message:
+        "Look up images of {wildcards.problem} among the training images"
+    shell:
+        "python -m ttfm neighbours --config {input.config} {params.images} {params.sets}"
+        " --metrics {output.metrics} --shown {output.shown} --record {output.record} 2> {log}"

@@ -6,6 +6,7 @@ from ttfm.reporting.figures.convergence import convergence
 from ttfm.reporting.figures.cost import cost
 from ttfm.reporting.figures.defects import defects
 from ttfm.reporting.figures.families import families
+from ttfm.reporting.figures.neighbours import neighbours
 from ttfm.reporting.figures.quality import quality
 from ttfm.reporting.figures.samples import Sampled, image_grid, samples, trajectories
 from ttfm.reporting.figures.style import save
@@ -18,6 +19,7 @@ __all__ = [
     "defects",
     "families",
     "image_grid",
+    "neighbours",
     "quality",
     "samples",
     "save",

@@ -147,7 +147,7 @@ def trajectories(title: str, teacher: np.ndarray | None, reference: np.ndarray, 
     return figure
 
 
-def _mosaic(images: np.ndarray) -> np.ndarray:
+def mosaic(images: np.ndarray) -> np.ndarray:
     """Images ``(n, C, H, W)`` in [-1, 1] side by side with gaps, ``(H, n W + gaps, 3 or 4)`` in [0, 1]."""
     count, channels, height, width = images.shape
     pixels = np.clip((images.astype(np.float64) + 1) / 2, 0, 1).transpose(0, 2, 3, 1)
@@ -201,7 +201,7 @@ def image_grid(title: str, teacher: np.ndarray | None, methods: Sequence[Sampled
                 text = textwrap.fill(short(method.reason or "no samples", 90), 46)
                 axes.text(0, 0.5, text, transform=axes.transAxes, va="center", size=7.5, color=MUTED)
             else:
-                axes.imshow(_mosaic(images[:count]), interpolation="nearest", aspect="equal")
+                axes.imshow(mosaic(images[:count]), interpolation="nearest", aspect="equal")
                 axes.set_anchor("W")
             if block % across == 0:
                 text = textwrap.fill(short(method.title, 32), 17) if chars == 17 else short(method.title, chars)

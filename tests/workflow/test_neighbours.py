@@ -1,0 +1,37 @@
+"""A real DAG that looks generated images up among the training images, with a student that diverges."""
+
+import json
+
+import pytest
+
+from tests.workflow.test_dag import POINTS, checkout, rows, snakemake, write
+
+pytestmark = pytest.mark.workflow
+
+
+def test_nearest_training_images_reach_the_table_and_the_page(tmp_path):
+    folder = checkout(tmp_path / "project")
+    config = json.loads(json.dumps(POINTS))
+    config["name"] = "copies"
+    config["students"] = {"itvm": {"loss": "itvm"}, "broken": {"loss": "cd", "training": {"lr": 1e30}}}
+    config["problems"] = {
+        "digits": {
+            "title": "Digits",
+            "data": {"name": "digits"},
+            "network": {"name": "unet", "channels": 8, "multipliers": [1], "patch": 2},
+            "training": {"iterations": 4, "batch": 8, "log_every": 2, "probe_every": 2},
+            "evaluation": {"samples": 128, "solver": "heun", "steps": 4, "metrics": ["fd-digits", "copied-train"]},
+        }
+    }
+    snakemake(folder, *write(folder, config))
+    table = [row for row in rows(folder / "results/copies/metrics.csv") if row["metric"] == "copied-train"]
+    assert {row["student"]: row["status"] for row in table} == {
+        **dict.fromkeys(("data", "teacher", "teacher_euler", "itvm"), "ok"),
+        "broken": "failed",
+    }
+    assert all(row["split"] == "train" and row["extractor"] == "pixels uint8" for row in table)
+    assert "non-finite" in next(row["reason"] for row in table if row["student"] == "broken")
+    page = (folder / "report/copies/index.html").read_text(encoding="utf-8")
+    assert "Share of likely copies" in page and "training images nearest to it" in page
+    assert (folder / "results/copies/figures/digits--neighbours.png").is_file()
+    assert "Nothing to be done" in snakemake(folder, *write(folder, config))
