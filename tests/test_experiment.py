@@ -254,6 +254,9 @@ def test_an_imported_teachers_files_reach_its_config_alone(tiny):
     tiny["problems"]["digits"].setdefault("teacher", {})["weights"] = "pyproject.toml"
     after = resolved(tiny).configs
     assert {path for path in before if before[path] != after[path]} == {"digits/teacher.json"}
+    put(tiny, "problems/digits/teacher/weights", str(Path("pyproject.toml").resolve()))
+    cards = resolved(tiny).experiment["problems"]
+    assert {name: card["imported"] for name, card in cards.items()} == {"digits": "pyproject.toml", "ring": None}
     assert after["digits/teacher.json"] == before["digits/teacher.json"] | {"import": {"weights": "pyproject.toml"}}
 
 

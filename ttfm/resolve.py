@@ -5,6 +5,7 @@ of the experiment reruns what it changes and only that. Imports no torch.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ttfm.evaluation.catalogue import Kind, asked_metrics
 from ttfm.evaluation.catalogue import names as metric_names
@@ -125,6 +126,8 @@ class _Problem:
             "kind": self.kind,
             "shape": self.shape,
             "teacher": "closed_form" if self.entry["closed_form"] else "learned",
+            # The name alone: where it lies on the machine that ran it says nothing to a reader.
+            "imported": Path(self.about["teacher"]["weights"]).name if "weights" in self.about["teacher"] else None,
             "headline": self.about["evaluation"]["headline"],
             "metrics": metric_names(self.kind, asked_metrics(self.about["evaluation"])),
             "seeds": self.seeds,

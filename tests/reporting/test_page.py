@@ -11,7 +11,7 @@ import pytest
 from tests.reporting import synthetic
 from ttfm.reporting import build
 from ttfm.reporting.labels import LEARNS
-from ttfm.reporting.page import build_page, embed, linked
+from ttfm.reporting.page import build_page, embed, linked, teacher_words
 from ttfm.reporting.provenance import provenance
 
 VOID = {"meta", "link", "img", "source", "br", "input"}
@@ -153,6 +153,13 @@ def test_arxiv_numbers_become_links():
 def test_missing_figures_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"cost\.svg does not exist; draw the figures"):
         embed(tmp_path / "cost.svg", "alt", "caption")
+
+
+def test_the_page_says_where_a_teacher_comes_from():
+    card = {"teacher": "learned", "imported": None}
+    assert teacher_words(card) == teacher_words({"teacher": "learned"}) == "learned by flow matching"
+    assert teacher_words(card | {"teacher": "closed_form"}) == "known in closed form"
+    assert teacher_words(card | {"imported": "theirs.pt"}) == "imported, not trained here: theirs.pt"
 
 
 def test_paragraphs_follow_the_plan(data, results):

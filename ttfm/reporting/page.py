@@ -124,6 +124,15 @@ def _environment() -> Environment:
     return environment
 
 
+def teacher_words(about: Mapping[str, Any]) -> str:
+    """Where a problem's teacher comes from, in words."""
+    if about["teacher"] == "closed_form":
+        return "known in closed form"
+    if name := about.get("imported"):
+        return f"imported, not trained here: {name}"
+    return "learned by flow matching"
+
+
 def _problems(
     experiment: Mapping[str, Any],
     summary: pd.DataFrame,
@@ -138,7 +147,7 @@ def _problems(
             "title": about["title"],
             "description": about["description"],
             "headline": metric_label(about["headline"]).title,
-            "teacher": "known in closed form" if about["teacher"] == "closed_form" else "learned by flow matching",
+            "teacher": teacher_words(about),
             "seeds": plural(len(about["seeds"]), "seed"),
             "figures": [shown[stem] for stem in figure_names({name: about}, experiment["students"])[:-1]],
             "convergence": front_sentence(convergence, experiment, name),
