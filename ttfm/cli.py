@@ -17,6 +17,7 @@ STEPS = {
     "check": "build every network and loss of a plan once, to find impossible combinations of options",
     "plan": "check an experiment and write the resolved configuration of every run",
     "images": "read a problem's set of images, from a folder or by download, and write it as arrays of bytes",
+    "latents": "encode a problem's images once by a pretrained autoencoder, in whose latents flows are then learned",
     "data": "write the reference and floor sets of a problem of points",
     "classifier": "train the digit classifier whose features the Fréchet distance compares",
     "weights": "find the weights of a network that scores images in a folder, torch hub's cache or by download",

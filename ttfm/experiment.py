@@ -20,13 +20,14 @@ from ttfm.evaluation.image_metrics import (
     frechet_samples,
     samples_needed,
 )
+from ttfm.latent.finding import latent_faults
 from ttfm.networks.presets import PRESETS
 from ttfm.options import fill
 from ttfm.problem_checks import IMPORT, teacher_faults
 
 Config = dict[str, Any]
 
-RESERVED = ("data", "teacher", "teacher_euler", "baselines", "random")
+RESERVED = ("data", "autoencoder", "teacher", "teacher_euler", "baselines", "random")
 """Names of reference rows and of ways to start, which no student may take."""
 
 
@@ -190,6 +191,7 @@ def validate(config: Config, registry: Config, schema: Config) -> Config:
             faults += _check_source(problem, registry, f"{where}.source")
             faults += _check_teacher_loss(problem, registry, f"{where}.teacher_loss")
             faults += teacher_faults(problem, registry["data"][data["name"]]["closed_form"], where)
+            faults += latent_faults(problem, registry["data"][data["name"]], config["assets"], where)
             asked, there = network.get("classes", 0), registry["data"][data["name"]].get("classes")
             if asked and there is not None and asked != there:
                 faults.append(f"{where}.network.classes: {asked} is not allowed; {data['name']!r} has {there} classes")

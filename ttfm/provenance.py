@@ -15,7 +15,7 @@ from typing import Any
 
 _PACKAGES = (
     *("ttfm", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "POT"),
-    *("torch-fidelity", "lpips", "snakemake"),
+    *("torch-fidelity", "lpips", "diffusers", "snakemake"),
 )
 
 _SOURCES = ("Snakefile", "ttfm", "workflow", "profiles")

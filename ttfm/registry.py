@@ -20,6 +20,7 @@ from ttfm.data.densities import Checkerboard, Moons, Ring, Spirals
 from ttfm.data.digits import Digits
 from ttfm.data.folder import CelebAHQ, Folder
 from ttfm.data.images import Images
+from ttfm.data.latents import is_latents, read_latents
 from ttfm.data.mnist import MNIST, FashionMNIST
 from ttfm.data.sources import SOURCES, Source
 from ttfm.evaluation.catalogue import BINS
@@ -170,7 +171,7 @@ def build_data(config: dict[str, Any], images: Path | None = None) -> Any:
 
     Args:
         config: the entry.
-        images: for a set of images, the folder that the images step wrote.
+        images: for a set of images, the folder that the images step wrote, or the latents step: then it is latents.
 
     Raises:
         ValueError: if a set of images is asked for without its folder.
@@ -182,6 +183,8 @@ def build_data(config: dict[str, Any], images: Path | None = None) -> Any:
         raise ValueError(
             f"data: {config['name']!r} is a set of images; give --images, the folder that `python -m ttfm images` wrote"
         )
+    if is_latents(images):
+        return read_latents(images)
     found = read_images(images)
     train = found.splits["train"]
     return Images(train.images, train.labels, found.maximum, getattr(data, "flips", False))

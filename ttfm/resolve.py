@@ -11,6 +11,7 @@ from ttfm.evaluation.catalogue import Kind, asked_metrics
 from ttfm.evaluation.catalogue import names as metric_names
 from ttfm.evaluation.image_metrics import NETWORKS, nearest_of, networks_of, trunks_of
 from ttfm.experiment import Config, ExperimentError, cannot_be_run, validate
+from ttfm.latent.finding import latent_shape
 from ttfm.networks.presets import with_preset
 from ttfm.options import fill
 from ttfm.problem_checks import IMPORT
@@ -63,6 +64,8 @@ def resolve(
         name: problem.card() | {"published": printed.get(name)} for name, problem in problems.items()
     }
     experiment["students"] = {label: _student_card(student, registry) for label, student in config["students"].items()}
+    if notes := [problem.latent_note() for problem in problems.values() if problem.latent]:
+        experiment["notes"] = notes
     plan = Plan(experiment, loss_files={name: loss["files"] for name, loss in registry["losses"].items()})
     for name, problem in problems.items():
         plan.configs.update({f"{name}/{path}": content for path, content in problem.configs().items()})
@@ -105,17 +108,20 @@ class _Problem:
         data = {"name": self.about["data"]["name"]} | fill(self.entry["options"], self.about["data"])
         # A side or a number of channels may be an option of the data: the registry then gives the option's name.
         self.shape: list[int] = [data[side] if isinstance(side, str) else side for side in self.entry["shape"]]
+        # Of a problem in latent space the states are latents, which are decoded before images are compared.
+        self.latent: Config | None = self.about.get("latent")
+        self.states = latent_shape(self.latent, self.shape) if self.latent else self.shape
         self.common = {
             "experiment": config["name"],
             "problem": name,
             "device": config["device"],
             "kind": self.kind,
-            "shape": self.shape,
+            "shape": self.states,
             "closed_form": self.entry["closed_form"],
             "source": {"name": self.about["source"]["name"]}
             | fill(registry["sources"][self.about["source"]["name"]]["options"], self.about["source"]),
             "data": data,
-        }
+        } | ({"latent": {"images": self.shape} | self.latent} if self.latent else {})
         self.students = {label: self._student(label) for label in config["students"]}
 
     def card(self) -> Config:
@@ -135,6 +141,15 @@ class _Problem:
             "maps": self.about["evaluation"]["maps"],
             "neighbours": bool(nearest_of(self.about["evaluation"]["metrics"])),
         }
+
+    def latent_note(self) -> str:
+        """What is measured where, of a problem in latent space, in a sentence for the report."""
+        assert self.latent
+        return (
+            f"{self.about['title']}: teacher and students move between latents of {self.latent['autoencoder']}, "
+            f"{' x '.join(map(str, self.states))}. Images are decoded and made bytes before anything compares them; "
+            "map errors of training, transport cost, straightness, defects and Jacobians are those of latents."
+        )
 
     def _student(self, label: str) -> Config:
         """Loss, start and training of one student here, without its seed."""
@@ -210,7 +225,8 @@ class _Problem:
             for content in asking:
                 content["guidance"] = guidance
         configs = {path: self.common | content for path, content in found.items()}
-        return configs | ({"images.json": self._images()} if self.kind == "images" else {})
+        configs |= {"images.json": self._images()} if self.kind == "images" else {}
+        return configs | ({"latents.json": self._latents()} if self.latent else {})
 
     def _measures(self) -> dict[str, Config]:
         """What samples are compared with: sets of points, or networks and their view of real images."""
@@ -243,6 +259,12 @@ class _Problem:
         """What decides the arrays of a set of images; flips do not, they are made while training."""
         data = {key: value for key, value in self.common["data"].items() if key != "flips"}
         return _part(self.common, "experiment", "problem") | {"data": data, "assets": self.config["assets"]}
+
+    def _latents(self) -> Config:
+        """What decides a set of latents, beside the images that they are made of."""
+        flips = bool(self.common["data"].get("flips"))
+        about = _part(self.common, "experiment", "problem", "device", "shape", "latent")
+        return about | {"flips": flips, "assets": self.config["assets"]}
 
     def _scored(self) -> Config:
         return {

@@ -65,7 +65,7 @@ def test_flips_reach_training_and_the_set_stays_mapped(tmp_path):
 @pytest.mark.gpu
 def test_a_gpu_holds_the_bytes_once_and_what_does_not_fit_gives_the_same_batches(monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (500, 3, 8, 8), dtype=np.uint8)
-    monkeypatch.setattr("ttfm.data.images.CHUNK", 10_000)
+    monkeypatch.setattr("ttfm.data.rows.CHUNK", 10_000)
     held, mapped = (Images(images, np.arange(500), flips=True) for _ in range(2))
     first, labels = held.draw(64, generator(0, "test", device="cuda"))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 0))

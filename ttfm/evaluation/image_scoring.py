@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from torch import nn
@@ -48,6 +49,7 @@ class Network:
         features: of the generated ones, shape ``(sets, N, D)``, mapped.
         logits: the same for the Inception score.
         missing: why it cannot be had; empty if it is.
+        reconstructed: test images through the problem's autoencoder, where it has one.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Network:
     features: np.ndarray | None = None
     logits: np.ndarray | None = None
     missing: str = ""
+    reconstructed: Reference | None = None
     _statistics: dict[int, Statistics] = field(default_factory=dict)
 
     def statistics(self, row: int) -> Statistics:
@@ -89,22 +92,26 @@ class ImageScorer:
                 row = self._row(METRICS[name], index, entry, samples)
                 yield entry.about | row | {"snapshot": entry.snapshot}
 
-    def floor(self, samples: int) -> Iterator[Row]:
-        """Rows of real images of the other split against the reference; ``samples`` were generated of each set."""
+    def floor(self, samples: int, student: Literal["data", "autoencoder"] = "data") -> Iterator[Row]:
+        """Rows of real images against the reference: those of the other split, or test images through an autoencoder.
+
+        Args:
+            samples: how many were generated of each set.
+            student: what the rows are called.
+        """
         for metric in (METRICS[name] for name in self.metrics):
-            row: Row = {"metric": metric.name, "student": "data"}
+            row: Row = {"metric": metric.name, "student": student}
             if metric.score == "paired":
                 yield row | self._about(metric, samples) | {"status": "skipped", "reason": NOT_REPRODUCED}
                 continue
             network = self.networks[metric.extractor]
-            if network.missing:
+            floor = network.floor if student == "data" else network.reconstructed
+            if floor is None:
                 yield row | self._about(metric, samples) | {"status": "skipped", "reason": network.missing}
                 continue
-            assert network.floor is not None
-            floor, count = network.floor, len(network.floor.features)
-            whole = metric.score == "frechet"
+            count, whole = len(floor.features), metric.score == "frechet"
             about = self._about(metric, floor.statistics.count if whole else count)
-            logits = network.floor.logits
+            logits = floor.logits
             value = measured(metric.name, self._distance, metric, floor.statistics, floor.features, logits)
             yield row | about | value
 

@@ -16,7 +16,8 @@ from ttfm.evaluation.scoring import diverged
 from ttfm.files import read_json, replacing, sha256, write_json
 
 Piece = Callable[[int, int], Tensor]
-"""From the indices start and end to the samples of start .. end - 1, shape ``(end - start, *shape)``."""
+"""From the indices start and end to the samples of start .. end - 1, shape ``(end - start, *shape)``: floats, or bytes
+``(end - start, C, H, W)`` where they are images already."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,15 @@ class SampleSets:
 
 
 def write_sets(
-    images: Path, index: Path, sets: Sequence[tuple[Set, Piece | None]], shape: tuple[int, ...], size: int, scale: float
+    images: Path,
+    index: Path,
+    sets: Sequence[tuple[Set, Piece | None]],
+    shape: tuple[int, ...],
+    size: int,
+    scale: float,
+    decode: Callable[[Tensor], Tensor] = lambda samples: samples,
 ) -> None:
-    """Sample piece by piece, quantise, and write; the index is written last.
+    """Sample piece by piece, decode, quantise, and write; the index is written last.
 
     A set with a value that is not finite, or whose root mean square is that of no image, has failed and stays black.
 
@@ -67,30 +74,41 @@ def write_sets(
         shape: ``(N, C, H, W)``.
         size: samples per piece.
         scale: mean square of the teacher's solution.
+        decode: from samples to images in [-1, 1], where they are something else.
     """
     found = []
     with replacing(images) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(len(sets), *shape))
         for row, (about, make) in zip(array, sets, strict=True):
-            found.append(asdict(about) | ({} if make is None else {"failed": _fill(row, make, size, scale)}))
+            found.append(asdict(about) | ({} if make is None else {"failed": _fill(row, make, size, scale, decode)}))
         array.flush()
         del array
     write_json(index, {"count": shape[0], "sets": found, "sha256": sha256(images)})
 
 
-def _fill(row: np.ndarray, make: Piece, size: int, scale: float) -> str:
+def _fill(row: np.ndarray, make: Piece, size: int, scale: float, decode: Callable[[Tensor], Tensor]) -> str:
     """Fill one set; why it failed, or nothing."""
     square = 0.0
     for start in range(0, len(row), size):
-        samples = make(start, min(start + size, len(row))).float().cpu()
-        if bad := int((~samples.isfinite().flatten(1).all(dim=1)).sum()):
+        samples = make(start, min(start + size, len(row))).cpu()
+        if samples.dtype == torch.uint8:
+            row[start : start + len(samples)] = samples.numpy()
+            continue
+        samples = samples.float()
+        images = decode(samples)
+        if bad := max(_not_finite(samples), _not_finite(images)):
             row[:] = 0
             return f"{bad} of {len(samples)} samples are not finite"
         square += samples.double().square().mean().item() * len(samples) / len(row)
-        row[start : start + len(samples)] = quantise(samples).numpy()
+        row[start : start + len(samples)] = quantise(images).numpy()
     if reason := diverged(square, scale):
         row[:] = 0
     return reason
+
+
+def _not_finite(samples: Tensor) -> int:
+    """How many of the samples ``(N, *shape)`` hold a value that is not finite."""
+    return int((~samples.isfinite().flatten(1).all(dim=1)).sum())
 
 
 def read_sets(images: Path, index: Path) -> SampleSets:
@@ -111,4 +129,4 @@ def read_sets(images: Path, index: Path) -> SampleSets:
 
 def pieces_of(pixels: np.ndarray) -> Piece:
     """Bytes that are there already, as a maker of pieces."""
-    return lambda start, end: torch.from_numpy(np.array(pixels[start:end])).float() / 127.5 - 1
+    return lambda start, end: torch.from_numpy(np.array(pixels[start:end]))

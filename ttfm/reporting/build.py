@@ -122,7 +122,7 @@ def _array_figures(data: Results, problem: str, shown: list[str]) -> dict[str, F
     # Empty where the teacher failed.
     solution = read_arrays(data.folder / problem / "solution.npz")
     if about["kind"] == "images":
-        grid = figures.image_grid(about["title"], solution.get("x1"), methods, budgets)
+        grid = figures.image_grid(about["title"], _teacher_images(solution), methods, budgets)
         near = {f"{problem}--neighbours": _neighbours(data, problem, shown)} if about.get("neighbours") else {}
         return {f"{problem}--grid": grid} | near
     reference: np.ndarray = read_arrays(data.folder / problem / "data.npz")["reference"]
@@ -152,6 +152,13 @@ def _neighbours(data: Results, problem: str, shown: list[str]) -> Figure:
         for name, title in titles.items()
     ]
     return figures.neighbours(about["title"], methods)
+
+
+def _teacher_images(solution: dict[str, np.ndarray]) -> np.ndarray | None:
+    """The first of the fine ODE's solutions as images; x1 may be latents, and older results hold nothing else."""
+    if "pixels" in solution:
+        return solution["pixels"][:14] / 127.5 - 1
+    return solution.get("x1")
 
 
 def _reasons(data: Results, problem: str) -> str:

@@ -10,11 +10,12 @@ import pandas as pd
 from ttfm.evaluation.catalogue import METRICS, Metric
 from ttfm.reporting.numbers import listed
 
-REFERENCES = ("data", "teacher", "teacher_euler")
+REFERENCES = ("data", "autoencoder", "teacher", "teacher_euler")
 """Pseudo-students that stand beside the trained ones and never compete with them."""
 
 REFERENCE_TITLES = {
     "data": "Data floor (data against data)",
+    "autoencoder": "Autoencoder (test images, decoded again)",
     "teacher": "Teacher, fine ODE",
     "teacher_euler": "Teacher, k Euler steps",
 }

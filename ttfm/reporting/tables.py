@@ -153,7 +153,7 @@ def _cells(
     columns = step_columns(summary, experiment, problem, metric)
     reference = student in REFERENCES
     constant = pick(summary, problem, metric, student, None) if reference else None
-    if constant is not None or student in ("data", "teacher"):
+    if constant is not None or student in ("data", "autoencoder", "teacher"):
         return [_cell(constant, places, reference=True, span=len(columns))]
     return [_cell(pick(summary, problem, metric, student, k), places, reference=reference) for k in columns]
 

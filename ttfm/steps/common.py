@@ -45,8 +45,8 @@ def teacher_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def images_argument(parser: argparse.ArgumentParser) -> None:
-    """Add ``--images``, the folder of a problem's images, which problems of points do not have."""
-    path_argument(parser, "images", "the folder that the images step wrote (images only)", required=False)
+    """Add ``--images``, the folder of a problem's images or latents, which problems of points do not have."""
+    path_argument(parser, "images", "the folder that the images or the latents step wrote (images only)", False)
 
 
 def experiment_argument(parser: argparse.ArgumentParser) -> None:

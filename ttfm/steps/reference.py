@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ttfm.files import read_arrays, write_arrays
+from ttfm.files import read_arrays, sha256, write_arrays
 from ttfm.provenance import now
 from ttfm.steps.common import (
     config_argument,
@@ -35,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The step's arguments."""
     config_argument(parser)
     images_argument(parser)
+    path_argument(
+        parser, "latents", "the folder that the latents step wrote, of a problem that has them", required=False
+    )
     network_arguments(parser)
     path_argument(parser, "out", "where to write statistics and features (npz)")
     path_argument(parser, "cache", "folder of references of all experiments, by content", required=False)
@@ -44,10 +47,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write mean, covariance, number and first features of two splits; nothing where the network cannot be had.
 
-    The reference is a whole split, the floor as many images of the other as are generated, or all there are. A file of
-    the same content that another experiment made is copied: its name is a digest of all that decides it.
+    The reference is a whole split, the floor as many images of the other as are generated, or all there are. Of a
+    problem in latent space there are as many test images besides, encoded and decoded again. A file of the same content
+    that another experiment made is copied: its name is a digest of all that decides it.
     """
+    import numpy as np
+
     from ttfm.data.arrays import read_images
+    from ttfm.data.latents import RECONSTRUCTED, checked
+    from ttfm.evaluation.quantisation import full_range
 
     started = now()
     config = read_config(arguments.config)
@@ -65,6 +73,9 @@ def run(arguments: argparse.Namespace) -> None:
         "device": device,
         "versions": {package: version(package) for package in ("torch", "torch-fidelity")},
     }
+    if arguments.latents:
+        made = checked(arguments.latents, RECONSTRUCTED)
+        about["sets"]["reconstructed"] = [limits["floor"], sha256(made)]
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     stored: Path | None = arguments.cache and arguments.cache / f"{key}.npz"
     if reason:
@@ -73,10 +84,15 @@ def run(arguments: argparse.Namespace) -> None:
         log.info("%s: the same content is in %s", name, stored)
         arrays = read_arrays(stored)
     else:
-        arrays, reason = _arrays(images, splits, limits, arguments, device)
+        sets = {part: full_range(images.splits[splits[part]].images[: limits[part]], images.maximum) for part in splits}
+        if arguments.latents:
+            sets["reconstructed"] = np.load(made, mmap_mode="r", allow_pickle=False)[: limits["floor"]]
+        arrays, reason = _arrays(sets, arguments, device)
         if stored and not reason:
             write_arrays(stored, arrays)
     write_arrays(arguments.out, arrays)
+    if arguments.latents:
+        splits["reconstructed"] = "test"
     status = "skipped" if reason else "ok"
     write_record(
         arguments.record, config, device, started, status=status, reason=reason, name=name, splits=splits, content=about
@@ -97,19 +113,17 @@ def _sound(path: Path) -> bool:
 
 
 def _arrays(
-    images: Any, splits: dict[str, str], limits: dict[str, int | None], arguments: argparse.Namespace, device: str
+    sets: dict[str, np.ndarray], arguments: argparse.Namespace, device: str
 ) -> tuple[dict[str, np.ndarray], str]:
-    """The arrays of both splits, or none and why."""
+    """The arrays of every set of images, bytes ``(N, C, H, W)``, or none and why."""
     import numpy as np
 
     from ttfm.evaluation.extractors import EXTRACTORS
-    from ttfm.evaluation.quantisation import full_range
     from ttfm.evaluation.scores import statistics
 
     layers = EXTRACTORS[arguments.extractor].layers
     found: dict[str, np.ndarray] = {}
-    for part, split in splits.items():
-        pixels = full_range(images.splits[split].images[: limits[part]], images.maximum)
+    for part, pixels in sets.items():
         features, reason = extracted(pixels, arguments, device)
         if reason:
             return {}, reason

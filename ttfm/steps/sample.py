@@ -22,6 +22,7 @@ from ttfm.steps.common import (
     write_csv,
     write_record,
 )
+from ttfm.steps.decoding import decoder, image_shape
 from ttfm.steps.scoring import failed_rows, write_metrics
 from ttfm.steps.trained import Row, Trained, student_arguments
 
@@ -61,27 +62,28 @@ def run(arguments: argparse.Namespace) -> None:
     device = pick_device(config["device"])
     training = read_json(arguments.student_record)
     identity = {"student": config["student"], "loss": config["loss"], "seed": config["seed"]}
-    count, shape = config["evaluation"]["samples"], tuple(config["shape"])
+    shape = (config["evaluation"]["samples"], *image_shape(config))
+    decode = decoder(config, arguments.images, device)
     kept: dict[str, torch.Tensor] = {}
     maps: list[Row] = []
-    size = piece_size(shape)
+    size = piece_size(config["shape"])
     if training["status"] != "ok":
         reason = training["reason"]
         sets: list[tuple[Set, Piece | None]] = [
             (Set(identity | {"steps": budget}, reason), None) for budget in config["budgets"]
         ]
-        write_sets(arguments.pixels, arguments.index, sets, (count, *shape), size, 1.0)
+        write_sets(arguments.pixels, arguments.index, sets, shape, size, 1.0)
         rows = failed_rows(config, names("images", []), config["budgets"], reason)
     else:
         student = _Student(config, arguments, device, training)
         sets = list(student.sets(identity, kept))
         scale = student.solution["x1"].double().square().mean().item()
-        write_sets(arguments.pixels, arguments.index, sets, (count, *shape), size, scale)
+        write_sets(arguments.pixels, arguments.index, sets, shape, size, scale, decode)
         with student.about_paths():
             rows = list(student.described(kept))
             maps = list(student.maps()) if config["maps"] else []
     shown = config["evaluation"]["shown"]
-    write_arrays(arguments.samples, {name: samples[:shown].numpy() for name, samples in kept.items()})
+    write_arrays(arguments.samples, {name: decode(samples[:shown]).numpy() for name, samples in kept.items()})
     write_metrics(arguments.described, config, [identity | row for row in rows], device)
     if arguments.maps:
         who = {"problem": config["problem"]} | {key: identity[key] for key in ("student", "seed")}

@@ -21,6 +21,7 @@ from ttfm.steps.common import (
     tensors,
     write_record,
 )
+from ttfm.steps.decoding import decoder, image_shape
 from ttfm.steps.sample import set_arguments
 from ttfm.steps.scoring import failed_rows, teacher_descriptions, write_metrics
 
@@ -49,7 +50,8 @@ def run(arguments: argparse.Namespace) -> None:
     reason = failure(arguments.solution_record)
     fine = {"student": "teacher", "seed": 0}
     euler = [{"student": "teacher_euler", "seed": 0, "steps": budget} for budget in config["budgets"]]
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, torch.Tensor] = {}
+    decode = decoder(config, arguments.images, device)
     sets: list[tuple[Set, Piece | None]]
     if reason:
         sets = [(Set(about, reason), None) for about in (fine, *euler)]
@@ -66,18 +68,18 @@ def run(arguments: argparse.Namespace) -> None:
             for about, budget in zip(euler, config["budgets"], strict=True)
         ]
         rows = list(teacher_descriptions(config, arguments.teacher, device, solution))
-    shape = (config["evaluation"]["samples"], *config["shape"])
-    write_sets(arguments.pixels, arguments.index, sets, shape, piece_size(config["shape"]), scale)
-    write_arrays(arguments.samples, arrays)
+    shape = (config["evaluation"]["samples"], *image_shape(config))
+    write_sets(arguments.pixels, arguments.index, sets, shape, piece_size(config["shape"]), scale, decode)
+    write_arrays(arguments.samples, {name: decode(samples).numpy() for name, samples in arrays.items()})
     write_metrics(arguments.described, config, [fine | row for row in rows], device)
     write_record(arguments.record, config, device, started)
 
 
 def _euler(
-    config: dict[str, Any], images: Path | None, field: Field, device: str, budget: int, arrays: dict[str, Any]
+    config: dict[str, Any], images: Path | None, field: Field, device: str, budget: int, arrays: dict[str, torch.Tensor]
 ) -> Piece:
     """``budget`` Euler steps; the first samples go into ``arrays``."""
-    import numpy as np
+    import torch
 
     from ttfm.evaluation import sampling
 
@@ -90,7 +92,7 @@ def _euler(
             samples = sampling.velocity_sample(field, x0.to(device), budget).cpu()
         if start < shown:
             before = [arrays[f"k{budget}"]] if start else []
-            arrays[f"k{budget}"] = np.concatenate([*before, samples[: shown - start].numpy()])
+            arrays[f"k{budget}"] = torch.cat([*before, samples[: shown - start]])
         return samples
 
     return make

@@ -19,6 +19,7 @@ from ttfm.steps.common import (
     write_csv,
     write_record,
 )
+from ttfm.steps.decoding import image_shape
 from ttfm.steps.scoring import completed, write_metrics
 
 if TYPE_CHECKING:
@@ -73,13 +74,15 @@ def run(arguments: argparse.Namespace) -> None:
         (headline, *(name for name in metrics if name != headline)),
         {name: _network(name, arguments) for name in config["networks"]},
         perceptual,
-        read_arrays(arguments.solution).get("pixels", np.zeros((0, *config["shape"]), dtype=np.uint8)),
+        read_arrays(arguments.solution).get("pixels", np.zeros((0, *image_shape(config)), dtype=np.uint8)),
     )
     rows = [*scorer.rows(samples)]
     timed = [row for row in rows if "iteration" in row and row["metric"] == headline]
     kept = [row for row in rows if not row.pop("snapshot")]
     if arguments.floor:
-        kept = [*scorer.floor(samples.count), *kept]
+        # Of latents the autoencoder has a floor of its own.
+        reconstructed = scorer.floor(samples.count, "autoencoder") if "latent" in config else ()
+        kept = [*scorer.floor(samples.count), *reconstructed, *kept]
     with arguments.described.open(newline="", encoding="utf-8") as file:
         described = list(csv.DictReader(file))
     times = ("iteration", "trained_seconds")
@@ -117,11 +120,18 @@ def _network(name: str, arguments: argparse.Namespace) -> Network:
     if missing := found["missing"] or origin["reason"]:
         return Network(found["name"], missing=missing)
     arrays = read_arrays(reference)
-    reals, floor = (_reference(arrays, part, origin["splits"][part]) for part in ("reference", "floor"))
+    real = {part: _reference(arrays, part, split) for part, split in origin["splits"].items()}
     values = np.load(features, mmap_mode="r", allow_pickle=False)
     width = found["widths"][0] if found["widths"] else 0
     logits = values[:, :, width:] if len(found["widths"]) > 1 else None
-    return Network(found["name"], reals, floor, values[:, :, :width], logits)
+    return Network(
+        found["name"],
+        real["reference"],
+        real["floor"],
+        values[:, :, :width],
+        logits,
+        reconstructed=real.get("reconstructed"),
+    )
 
 
 def _reference(arrays: dict[str, np.ndarray], part: str, split: str) -> Reference:

@@ -25,6 +25,7 @@ from ttfm.steps.common import (
     teacher_field,
     write_record,
 )
+from ttfm.steps.decoding import decoder, image_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,8 +55,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     A closed-form velocity is integrated in float64, so that the solver's error stays far below every student's. Where a
     learned teacher failed, or its solution is not finite, nothing is kept and the record says why. Of images x0 and x1
-    are those of the first 1,024 indices, and ``pixels`` ``(N, *shape)`` holds all solutions as bytes: the noise of an
-    index can be drawn again, and what is compared is bytes.
+    are those of the first 1,024 indices, and ``pixels`` ``(N, C, H, W)`` holds all solutions, decoded where they are
+    latents, as bytes: the noise of an index can be drawn again, and what is compared is bytes.
     """
     started = now()
     config = read_config(arguments.config)
@@ -76,7 +77,8 @@ def _solve(config: dict[str, Any], arguments: argparse.Namespace, device: str) -
     images = config["kind"] == "images"
     size = piece_size(config["shape"]) if images else count
     found: dict[str, np.ndarray] = {}
-    pixels = np.empty((count, *config["shape"]), dtype=np.uint8) if images else None
+    pixels = np.empty((count, *image_shape(config)), dtype=np.uint8) if images else None
+    decode = decoder(config, arguments.images, device)
     for start in range(0, count, size):
         end = min(start + size, count)
         states = _integrate(config, arguments, field, device, start, end)
@@ -87,7 +89,10 @@ def _solve(config: dict[str, Any], arguments: argparse.Namespace, device: str) -
 
             from ttfm.evaluation.quantisation import quantise
 
-            pixels[start:end] = quantise(torch.from_numpy(states["x1"])).numpy()
+            decoded = decode(torch.from_numpy(states["x1"]))
+            if not decoded.isfinite().all():
+                return {}, "the teacher's fine ODE solution is too large to be decoded"
+            pixels[start:end] = quantise(decoded).numpy()
         if start < KEPT_IMAGES:
             kept = {name: states[name][: KEPT_IMAGES - start] if images else states[name] for name in ("x0", "x1")}
             found |= {name: np.concatenate([found[name], kept[name]]) if start else kept[name] for name in kept}

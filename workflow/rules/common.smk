@@ -13,6 +13,7 @@ from ttfm.experiment import ExperimentError
 from ttfm.locks import drop_stale_locks
 from ttfm.planning import plan
 from ttfm.reporting.names import figure_names, table_files
+from ttfm.steps.decoding import image_shape
 
 # A run that was killed must not keep the same command from working again.
 drop_stale_locks(Path.cwd())
@@ -47,12 +48,13 @@ NOTHING = "(?!)"
 KEPT_BYTES = 2**24
 POINTS = "|".join(name for name, about in PROBLEMS.items() if about["kind"] == "points") or NOTHING
 IMAGES = "|".join(name for name, about in PROBLEMS.items() if about["kind"] == "images") or NOTHING
+LATENT = "|".join(name for name in PROBLEMS if f"{name}/latents.json" in PLAN.configs) or NOTHING
 
 
 def large(path):
     """A file of generated images or features: kept only where the experiment makes little of it."""
     amounts = [
-        about["evaluation"]["samples"] * math.prod(about["shape"])
+        about["evaluation"]["samples"] * math.prod(image_shape(about))
         for name, about in PLAN.configs.items()
         if name.endswith("baselines.json") and about["kind"] == "images"
     ]
@@ -72,7 +74,7 @@ def modules(*patterns):
     return sorted(str(path) for path in found if path.is_file())
 
 
-BASE = modules("files.py", "seeds.py", "options.py", "steps/common.py")
+BASE = modules("files.py", "seeds.py", "options.py", "steps/common.py", "steps/decoding.py")
 READERS = modules(
     *[f"data/{name}.py" for name in ("celeba", "cifar10", "decoding", "digits", "finding", "folder", "mnist")]
 )
@@ -221,6 +223,32 @@ def image_set(wildcards):
     if PROBLEMS[wildcards.problem]["kind"] != "images":
         return {}
     return {"images": f"{ROOT}/{wildcards.problem}/images/about.json"}
+
+
+def latents(problem):
+    """The problem's latents and autoencoder, where it has them: again the file that is written last."""
+    return f"{ROOT}/{problem}/latents/about.json" if f"{problem}/latents.json" in PLAN.configs else ""
+
+
+def states(wildcards):
+    """What the problem's flows lead to: its latents, or its images."""
+    found = latents(wildcards.problem)
+    return {"images": found} if found else image_set(wildcards)
+
+
+def decoder_files(wildcards):
+    """The source files by which states become images, where these are latents."""
+    return modules("latent/*.py") if latents(wildcards.problem) else []
+
+
+def reconstructed_images(wildcards):
+    """The test images as the problem's autoencoder has them."""
+    found = latents(wildcards.problem)
+    return {"latents": found} if found else {}
+
+
+def reconstructed_argument(wildcards, input):
+    return f"--latents {Path(input.latents).parent}" if "latents" in input.keys() else ""
 
 
 def images_argument(wildcards, input):

@@ -25,6 +25,42 @@ rule images:
         "python -m ttfm images --config {input.config} --out {params.folder} --record {output.record} 2> {log}"
 
 
+rule latents:
+    input:
+        unpack(image_set),
+        config=f"{ROOT}/plan/{{problem}}/latents.json",
+        code=BASE
+        + modules(
+            *("data/arrays.py", "data/latents.py", "evaluation/paired.py", "evaluation/quantisation.py"),
+            *("latent/*.py", "steps/latents.py"),
+        ),
+    # As of images: labels, where there are any, lie beside, and about.json is written last.
+    output:
+        about=f"{ROOT}/{{problem}}/latents/about.json",
+        train=f"{ROOT}/{{problem}}/latents/train-latents.npy",
+        reconstructed=f"{ROOT}/{{problem}}/latents/test-reconstructed.npy",
+        autoencoder=f"{ROOT}/{{problem}}/latents/autoencoder.safetensors",
+        record=f"{ROOT}/{{problem}}/latents/record.json",
+    log:
+        f"{ROOT}/logs/{{problem}}/latents.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{problem}}/latents.tsv"
+    wildcard_constraints:
+        problem=LATENT,
+    priority: 105
+    threads: 1
+    resources:
+        gpu=1,
+    params:
+        images=images_argument,
+        folder=subpath(output.about, parent=True),
+    message:
+        "Encode the images of {wildcards.problem}"
+    shell:
+        "python -m ttfm latents --config {input.config} {params.images} --out {params.folder}"
+        " --record {output.record} 2> {log}"
+
+
 rule data:
     input:
         config=f"{ROOT}/plan/{{problem}}/data.json",
@@ -89,6 +125,7 @@ rule weights:
 rule reference:
     input:
         unpack(image_set),
+        unpack(reconstructed_images),
         unpack(network_weights),
         config=f"{ROOT}/plan/{{problem}}/reference.json",
         code=FEATURES + modules("data/arrays.py", "evaluation/scores.py", "steps/reference.py"),
@@ -106,9 +143,11 @@ rule reference:
         gpu=1,
     params:
         images=images_argument,
+        latents=reconstructed_argument,
     message:
         "Real images of {wildcards.problem} as {wildcards.network} sees them"
     shell:
-        "python -m ttfm reference --config {input.config} {params.images} --extractor {wildcards.network}"
+        "python -m ttfm reference --config {input.config} {params.images} {params.latents}"
+        " --extractor {wildcards.network}"
         " --weights {input.weights} --weights-record {input.weights_record} --out {output.arrays}"
         " --cache results/.reference --record {output.record} 2> {log}"

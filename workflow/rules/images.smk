@@ -3,7 +3,7 @@
 
 rule sample:
     input:
-        unpack(image_set),
+        unpack(states),
         config=each_seed(f"{ROOT}/plan/{{problem}}/{{student}}/{{seed}}/evaluate.json"),
         student=each_seed(rules.student.output.weights),
         student_record=each_seed(rules.student.output.record),
@@ -11,6 +11,7 @@ rule sample:
         loss=loss_files,
         teacher=rules.teacher.output.weights,
         solution=rules.solution.output.arrays,
+        decoder=decoder_files,
         code=DESCRIBING + modules("steps/columns.py", "steps/sample.py"),
     output:
         pixels=large(each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/images.npy")),
@@ -41,11 +42,12 @@ rule sample:
 
 rule sample_baselines:
     input:
-        unpack(image_set),
+        unpack(states),
         config=f"{ROOT}/plan/{{problem}}/baselines.json",
         teacher=rules.teacher.output.weights,
         solution=rules.solution.output.arrays,
         solution_record=rules.solution.output.record,
+        decoder=decoder_files,
         code=DESCRIBING + modules("steps/columns.py", "steps/sample.py", "steps/sample_baselines.py"),
     output:
         pixels=large(f"{ROOT}/{{problem}}/baselines/images.npy"),

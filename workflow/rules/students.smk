@@ -1,6 +1,6 @@
 rule student:
     input:
-        unpack(image_set),
+        unpack(states),
         unpack(student_start),
         config=f"{ROOT}/plan/{{problem}}/{{student}}/{{seed}}/student.json",
         teacher=rules.teacher.output.weights,

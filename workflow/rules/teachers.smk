@@ -1,6 +1,6 @@
 rule teacher:
     input:
-        unpack(image_set),
+        unpack(states),
         config=f"{ROOT}/plan/{{problem}}/teacher.json",
         loss=loss_files,
         imported=teacher_files,
@@ -30,10 +30,11 @@ rule teacher:
 
 rule solution:
     input:
-        unpack(image_set),
+        unpack(states),
         config=f"{ROOT}/plan/{{problem}}/solution.json",
         teacher=rules.teacher.output.weights,
         teacher_record=rules.teacher.output.record,
+        decoder=decoder_files,
         code=BASE
         + MODEL
         + DATA
@@ -60,7 +61,7 @@ rule solution:
 
 rule trajectories:
     input:
-        unpack(image_set),
+        unpack(states),
         config=f"{ROOT}/plan/{{problem}}/trajectories.json",
         teacher=rules.teacher.output.weights,
         teacher_record=rules.teacher.output.record,
@@ -87,7 +88,7 @@ rule trajectories:
 
 rule timing:
     input:
-        unpack(image_set),
+        unpack(states),
         unpack(timing_trajectories),
         config=f"{ROOT}/plan/{{problem}}/timing.json",
         teacher=rules.teacher.output.weights,

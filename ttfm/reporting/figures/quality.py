@@ -45,7 +45,7 @@ def _span(rows: pd.DataFrame) -> np.ndarray:
 def _references(axes: Axes, rows: pd.DataFrame) -> np.ndarray:
     """Draw the horizontal references; returns their levels."""
     levels = []
-    for name in ("data", "teacher"):
+    for name in ("data", "autoencoder", "teacher"):
         level = rows.loc[(rows["student"] == name) & (rows["n"] > 0), "mean"]
         if len(level):
             axes.axhline(float(level.iloc[0]), zorder=1, **REFERENCE_LINES[name])
@@ -117,7 +117,7 @@ def _panel(
     levels = _references(axes, rows)
     per_step = step_columns(summary, experiment, problem, metric) != [None]
     (_by_steps if per_step else _by_student)(axes, rows, experiment, shown)
-    drawn = rows[(rows["n"] > 0) & ~rows["student"].isin(["data", "teacher"])]
+    drawn = rows[(rows["n"] > 0) & ~rows["student"].isin(["data", "autoencoder", "teacher"])]
     behind = [name for name, mark in student_marks(experiment, shown).items() if mark is BEHIND]
     # Students in the background are drawn without their intervals.
     spans = [_span(drawn[~drawn["student"].isin(behind)]), drawn["mean"].to_numpy(dtype=float)]

@@ -67,9 +67,15 @@ RC: dict[str, Any] = {
     "path.simplify": True,
 }
 
-REFERENCE_NAMES = {"data": "data floor", "teacher": "teacher, fine ODE", "teacher_euler": "teacher, Euler steps"}
+REFERENCE_NAMES = {
+    "data": "data floor",
+    "teacher": "teacher, fine ODE",
+    "teacher_euler": "teacher, Euler steps",
+    "autoencoder": "autoencoder",
+}
 REFERENCE_LINES: dict[str, dict[str, Any]] = {
     "data": {"color": MUTED, "linestyle": (0, (1, 1.5)), "linewidth": 1.5},
+    "autoencoder": {"color": MUTED, "linestyle": (0, (5, 1.5, 1, 1.5)), "linewidth": 1.3},
     "teacher": {"color": INK, "linestyle": "-", "linewidth": 1.1},
     "teacher_euler": {"color": INK, "linestyle": (0, (4, 2)), "linewidth": 1.3, "marker": "x", "markersize": 5},
 }

@@ -1,0 +1,73 @@
+"""Sets of which batches are drawn: rows of an array that may be larger than memory, with or without classes."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+CHUNK = 2**28
+"""Bytes that are moved to a device at once."""
+
+
+class Held:
+    """An array whose rows are read at random.
+
+    It is moved once to a GPU where it takes no more than half of the memory that is free there; else it stays where it
+    is, on disk and mapped maybe, and is read batch by batch. Where it lies does not change what is read.
+
+    Args:
+        array: shape ``(N, *shape)``; may be mapped from disk.
+    """
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+        self._moved: dict[torch.device, Tensor | None] = {}
+
+    def take(self, index: Tensor) -> Tensor:
+        """The rows of ``index`` ``(count,)``, shape ``(count, *shape)``, on the device of ``index``."""
+        held = self._on(index.device)
+        return torch.from_numpy(self.array[index.cpu().numpy()]).to(index.device) if held is None else held[index]
+
+    def _on(self, device: torch.device) -> Tensor | None:
+        """The whole array on a GPU, moved there once; None where it is read from where it is instead."""
+        if device not in self._moved:
+            fits = device.type == "cuda" and 2 * self.array.nbytes <= torch.cuda.mem_get_info(device)[0]
+            self._moved[device] = self._whole(device) if fits else None
+        return self._moved[device]
+
+    def _whole(self, device: torch.device) -> Tensor:
+        dtype = torch.from_numpy(np.array(self.array[:0])).dtype
+        whole = torch.empty(self.array.shape, dtype=dtype, device=device)
+        rows = max(1, CHUNK // self.array[0].nbytes)
+        for start in range(0, len(whole), rows):
+            whole[start : start + rows] = torch.from_numpy(np.array(self.array[start : start + rows]))
+        return whole
+
+
+class Rows:
+    """A set of training data, drawn with replacement.
+
+    Args:
+        labels: class of each of its data, shape ``(N,)``; None for a set without classes.
+    """
+
+    def __init__(self, labels: np.ndarray | None):
+        self.labels = None if labels is None else np.array(labels, dtype=np.int64)
+        self._labels = None if self.labels is None else Held(self.labels)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes; 0 for a set without."""
+        return 0 if self.labels is None else int(self.labels.max()) + 1
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """``count`` data, shape ``(count, *shape)``, float32 on the generator's device."""
+        return self.draw(count, generator)[0]
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """The data of :meth:`sample`, and their labels ``(count,)``, int64, or None for a set without classes."""
+        raise NotImplementedError
+
+    def _classes_of(self, index: Tensor) -> Tensor | None:
+        return None if self._labels is None else self._labels.take(index)
