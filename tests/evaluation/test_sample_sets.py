@@ -53,3 +53,16 @@ def test_a_damaged_file_is_named_with_both_digests(tmp_path):
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(ValueError, match=r"images\.npy: damaged images: expected sha256 \w{64}, found \w{64}"):
         read_sets(path, tmp_path / "images.json")
+
+
+def test_samples_that_are_no_images_are_decoded_and_bytes_are_left_alone(tmp_path):
+    latents = torch.rand(10, 1, 2, 2, generator=torch.Generator().manual_seed(1))
+    decode = lambda z: z.repeat_interleave(2, 2).repeat_interleave(2, 3)  # noqa: E731
+    broken = latents.clone()
+    broken[5] = 1e38
+    sets = [(Set({}), make(latents)), (Set({}), pieces_of(quantise(SAMPLES).numpy())), (Set({}), make(broken))]
+    write_sets(tmp_path / "i.npy", tmp_path / "i.json", sets, SHAPE, 4, 0.3, lambda z: decode(z) * 10)
+    found = read_sets(tmp_path / "i.npy", tmp_path / "i.json")
+    np.testing.assert_array_equal(found.images[0], quantise(decode(latents) * 10))
+    np.testing.assert_array_equal(found.images[1], quantise(SAMPLES))
+    assert [entry.failed for entry in found.sets] == ["", "", "1 of 4 samples are not finite"]

@@ -126,3 +126,20 @@ def test_latents_are_finite(tmp_path):
     bad = np.full((2, 1, 2, 4, 4), np.nan, np.float32)
     with pytest.raises(ValueError, match="not finite"):
         write_latents(tmp_path, [bad], (1, 2, 1, 2, 4, 4), None)
+
+
+def test_names_that_layers_had_in_older_files_are_known(folder, tmp_path):
+    """Published autoencoders, those of Stable Diffusion among them, were saved with these."""
+    from safetensors.torch import load_file, save_file
+
+    older = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    state = {}
+    for name, value in load_file(folder / WEIGHTS).items():
+        for new, old in older.items():
+            name = name.replace(f"attentions.0.{new}.", f"attentions.0.{old}.")
+        state[name] = value
+    assert any("proj_attn" in name for name in state)
+    (tmp_path / CONFIG).write_bytes((folder / CONFIG).read_bytes())
+    save_file(state, tmp_path / WEIGHTS)
+    old, new = (load_pretrained(path, ENTRY, 1).decode(torch.ones(1, 2, 4, 4)) for path in (tmp_path, folder))
+    assert torch.equal(old, new)
