@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ttfm.evaluation.catalogue import names as metric_names
+from ttfm.evaluation.image_metrics import DEFAULTS
 from ttfm.files import write_arrays
 
 BUDGETS = [1, 2, 4, 8]
@@ -54,6 +56,7 @@ def field() -> dict[str, tuple]:
 
 POINTS = ["energy_distance", "sliced_w2", "mmd", "endpoint_rmse", "semigroup_defect", "tangent_defect"]
 IMAGES = ["fd-digits", "kid-digits", "lpips-squeeze", "l2", "semigroup_defect", "tangent_defect"]
+NEAREST = ["nearest-train", "copied-train"]
 WHOLE_MAP = {"semigroup_defect", "tangent_defect"}
 PAIRED = {"endpoint_rmse", "l2", "lpips-squeeze"}
 SCALE = {
@@ -84,6 +87,7 @@ def _experiment(title: str, students: dict[str, tuple], measured: bool) -> dict:
                 "teacher": "learned",
                 "headline": "fd-digits",
                 "neighbours": measured,
+                "metrics": metric_names("images", [*DEFAULTS["digits"], *NEAREST[: 2 * measured]]),
             },
         },
         "students": {
@@ -245,7 +249,7 @@ def _arrays(folder: Path, rng: np.random.Generator, students: dict[str, tuple]) 
 
 
 def _neighbour_rows(folder: Path, students: dict[str, tuple]) -> list[dict]:
-    """Distances to training images of the first seeds, and their arrays; one student has none."""
+    """Distances to training images of the first seeds, and their arrays, which failed runs do not have."""
     rng = np.random.default_rng(8)
     rows, arrays = [], {}
     for rank, (student, loss) in enumerate([
@@ -255,9 +259,9 @@ def _neighbour_rows(folder: Path, students: dict[str, tuple]) -> list[dict]:
         row = {"experiment": "synthetic", "problem": "digits", "student": student, "loss": loss, "commit": COMMIT}
         row |= {"device": "cpu", "N": 1000, "split": "train", "extractor": "pixels uint8", "status": "ok"}
         row["seed"] = "" if student == "data" else 0
-        found = {"nearest-train": 1 - 0.04 * rank, "copied-train": 0.01 * (rank != 1)}
-        if student == "cd":
-            row |= {"status": "failed", "reason": "diverged: the samples' root mean square is 31"}
+        found = dict(zip(NEAREST, (1 - 0.04 * rank, 0.01 * (rank != 1)), strict=True))
+        if _failed("digits", student, 0):
+            row |= {"status": "failed", "reason": REASON}
             rows += [row | {"metric": name, "value": ""} for name in found]
             continue
         rows += [row | {"metric": name, "value": value} for name, value in found.items()]

@@ -30,7 +30,8 @@ def test_two_builds_are_equal_byte_for_byte(results, page, second_build):
 
 def test_table_files(results):
     names = {path.name for path in (results / "tables").iterdir()}
-    metrics = [f"ring--{m}" for m in catalogue.names("points")] + [f"digits--{m}" for m in catalogue.names("images")]
+    metrics = [f"ring--{m}" for m in catalogue.names("points")]
+    metrics += [f"digits--{m}" for m in (*catalogue.names("images"), *synthetic.NEAREST)]
     assert names == {
         *(f"{stem}.{kind}" for stem in metrics for kind in ("md", "tex")),
         *(f"{stem}.{kind}" for stem in ("methods", "headline", "ranks", "cost") for kind in ("csv", "md", "tex")),

@@ -11,8 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tests.reporting import synthetic
+from ttfm.evaluation.catalogue import METRICS
 from ttfm.reporting import figures, palette
 from ttfm.reporting.figures.cost import shown_budgets
+from ttfm.reporting.figures.quality import ROOM, metric_title
 from ttfm.reporting.figures.style import save, value_axis
 from ttfm.reporting.names import figure_names
 
@@ -104,6 +106,21 @@ def test_quality_draws_means_intervals_and_references(summary, experiment):
     assert np.allclose(euler.get_ydata(), 0.048 / np.array([1, 4, 16, 64])) and euler.is_dashed()
 
 
+def test_titles_of_panels_are_whole():
+    assert metric_title("fd-cifar-resnet56", ROOM) == "Fréchet distance\n(CIFAR-10 ResNet-56)"
+    assert metric_title("psnr", ROOM) == "PSNR, dB (higher is better)"
+    assert metric_title("inception_score", ROOM) == "Inception score\n(higher is better)"
+    for metric in METRICS:
+        lines = metric_title(metric, ROOM).split("\n")
+        assert len(lines) <= 2 and max(map(len, lines)) <= ROOM and "…" not in lines[-1]
+
+
+def test_descriptions_are_not_among_the_panels_of_quality(summary, experiment):
+    drawn = [axes.get_title(loc="left") for axes in figures.quality(summary, experiment, "digits").axes]
+    assert "LPIPS (SqueezeNet)" in drawn and len(drawn) == 6
+    assert "copied-train" in set(summary["metric"])
+
+
 def test_a_metric_that_nobody_has_says_why(summary, experiment):
     figure = figures.quality(summary, experiment, "digits")
     assert "not measured: no weights of SqueezeNet found <offline>" in words(figure)
@@ -148,6 +165,17 @@ def test_image_grid_keeps_columns_and_colour():
     assert teacher.shape == (4, 9, 4) and np.allclose(teacher[0, 0, :3], (rgb[0, :, 0, 0] + 1) / 2)
     assert np.allclose(teacher[:, :4], student[:, 5:])
     assert (teacher[:, 4] == 0).all()
+
+
+def test_the_teachers_rows_stand_together_above_the_students():
+    images = {"k1": np.zeros((3, 1, 8, 8))}
+    marks = palette.marks(["a", "b"])
+    methods = [figures.Sampled("Teacher, Euler", None, images)]
+    methods += [figures.Sampled(name, mark, images) for name, mark in marks.items()]
+    figure = figures.image_grid("t", images["k1"], methods, [1])
+    tops = [axes.get_position().y0 for axes in figure.axes]
+    fine_to_euler, euler_to_first, first_to_second = -np.diff(tops)
+    assert euler_to_first > 1.2 * fine_to_euler and math.isclose(fine_to_euler, first_to_second)
 
 
 def test_samples_stand_framed_beside_their_nearest_training_images():

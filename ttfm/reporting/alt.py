@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ttfm.reporting.convergence import front_members
-from ttfm.reporting.labels import REFERENCES, method_title, metric_label, problem_metrics, step_columns, steps_list
+from ttfm.reporting.labels import REFERENCES, method_title, metric_label, ranked_metrics, step_columns, steps_list
 from ttfm.reporting.numbers import compact, listed, plural
 
 _CAPTIONS = {
@@ -124,7 +124,7 @@ def alternative(
     problem, _, family = stem.rpartition("--")
     about = experiment["problems"][problem]
     if family == "quality":
-        metrics = [metric_label(name).title for name in problem_metrics(summary, experiment, problem)]
+        metrics = [metric_label(name).title for name in ranked_metrics(summary, experiment, problem)]
         budgets = step_columns(summary, experiment, problem, about["headline"])
         ends = [_range(summary, experiment, problem, k) for k in dict.fromkeys([budgets[0], budgets[-1]])]
         found = "; ".join(end for end in ends if end)

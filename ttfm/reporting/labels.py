@@ -59,6 +59,11 @@ def problem_metrics(summary: pd.DataFrame, experiment: Mapping[str, Any], proble
     return metric_order(found, experiment["problems"][problem]["headline"])
 
 
+def ranked_metrics(summary: pd.DataFrame, experiment: Mapping[str, Any], problem: str) -> list[str]:
+    """Those of :func:`problem_metrics` of which one value is better than another."""
+    return [name for name in problem_metrics(summary, experiment, problem) if metric_label(name).ranked]
+
+
 def method_title(experiment: Mapping[str, Any], student: str) -> str:
     """The title of a student or of a reference row."""
     if student in REFERENCE_TITLES:

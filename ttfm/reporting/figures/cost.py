@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -95,7 +96,7 @@ def cost(summary: pd.DataFrame, costs: pd.DataFrame, experiment: Mapping[str, An
             axes.set_title(f"{short(about['title'], 20)}, {steps_title(k)}")
             if i == len(problems) - 1:
                 axes.set_xlabel("seconds per training run")
-        row[0].set_ylabel(short(metric_label(about["headline"]).title, 30))
+        row[0].set_ylabel(textwrap.fill(metric_label(about["headline"]).title, 30))
         for axes in row[len(budgets) :]:
             axes.set_axis_off()
     legend(figure, experiment, [], shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,17 +19,18 @@ from ttfm.reporting.figures.style import (
     legend,
     legend_height,
     message,
-    short,
     step_axis,
     student_marks,
     styled,
     value_axis,
 )
-from ttfm.reporting.labels import REFERENCES, metric_label, problem_metrics, step_columns
+from ttfm.reporting.labels import REFERENCES, metric_label, ranked_metrics, step_columns
 from ttfm.reporting.palette import BEHIND, MUTED
 from ttfm.reporting.summary import joined
 
 _DODGE = 0.045
+ROOM = 31
+"""Characters of a title above a panel of half the width."""
 
 
 def _half_widths(rows: pd.DataFrame) -> np.ndarray:
@@ -93,16 +95,22 @@ def _by_student(axes: Axes, rows: pd.DataFrame, experiment: Mapping[str, Any], s
     axes.grid(axis="x", visible=False)
 
 
-def _title(axes: Axes, metric: str, room: int) -> None:
-    """The metric's title, with its unit where ``room`` characters hold both."""
+def metric_title(metric: str, room: int) -> str:
+    """The metric's title on at most two lines of ``room`` characters, with its unit where one line holds both.
+
+    A title that is too long is broken before its brackets: what stands in them tells one network from another.
+    """
     label = metric_label(metric)
-    both = f"{label.title}, {label.unit}" if label.unit else label.title
-    if label.higher:
-        # Every other panel is read downwards.
-        both = f"{both} (higher is better)"
-        axes.set_title(both if len(both) <= room else short(f"{label.title} (higher better)", room))
-        return
-    axes.set_title(both if len(both) <= room else short(label.title, room))
+    # Every other panel is read downwards.
+    note = " (higher is better)" if label.higher else ""
+    for words in (f"{label.title}, {label.unit}{note}" if label.unit else "", f"{label.title}{note}"):
+        if words and len(words) <= room:
+            return words
+    head, bracket, rest = f"{label.title}{note}".rpartition(" (")
+    lines = [head, f"({rest}"] if bracket else [rest]
+    if max(map(len, lines)) > room:
+        lines = textwrap.wrap(f"{label.title}{note}", room, max_lines=2, placeholder="…")
+    return "\n".join(lines)
 
 
 def _panel(
@@ -126,9 +134,10 @@ def _panel(
 
 @styled
 def quality(summary: pd.DataFrame, experiment: Mapping[str, Any], problem: str, shown: Shown = None) -> Figure:
-    """Every metric of one problem: means over seeds with 95 % intervals, and the references.
+    """Every ranked metric of one problem: means over seeds with 95 % intervals, and the references.
 
-    Metrics that depend on the step budget are drawn against it; the others have one mark per student, in legend order.
+    Descriptions of the flow, of which no value is better than another, are in the tables alone. Metrics that depend
+    on the step budget are drawn against it; the others have one mark per student, in legend order.
 
     Args:
         summary: from ``summarise``.
@@ -136,7 +145,7 @@ def quality(summary: pd.DataFrame, experiment: Mapping[str, Any], problem: str, 
         problem: its key in ``experiment["problems"]``.
         shown: students in colour, with their intervals; None for all.
     """
-    metrics = problem_metrics(summary, experiment, problem)
+    metrics = ranked_metrics(summary, experiment, problem)
     rows = -(-len(metrics[1:]) // 2)
     height = min(3.2 + 2.05 * rows + legend_height(experiment, shown=shown), MAX_HEIGHT)
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
@@ -147,9 +156,11 @@ def quality(summary: pd.DataFrame, experiment: Mapping[str, Any], problem: str, 
     panels = [figure.add_subplot(grid[0, :])]
     panels += [figure.add_subplot(grid[1 + i // 2, i % 2]) for i in range(len(metrics) - 1)]
     for axes, metric in zip(panels, metrics, strict=True):
-        _title(axes, metric, 31)
+        axes.set_title(metric_title(metric, ROOM))
         _panel(axes, summary, experiment, problem, metric, shown)
-    panels[0].set_title(short(f"{experiment['problems'][problem]['title']}: {panels[0].get_title(loc='left')}", 62))
+    where = f"{experiment['problems'][problem]['title']}: "
+    first = where + metric_title(metrics[0], max(ROOM, 2 * ROOM - len(where)))
+    panels[0].set_title("\n".join(textwrap.wrap(first, 2 * ROOM, max_lines=2, placeholder="…")))
     if panels[0].axison and not panels[0].get_xlabel():
         panels[0].set_xlabel("sampling steps")
     here = summary[(summary["problem"] == problem) & (summary["n"] > 0)]

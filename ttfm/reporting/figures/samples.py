@@ -18,6 +18,8 @@ _REFERENCE_POINTS = 2000
 _PATHS = 24
 _PITCH = 1.125
 """Distance between images, in image sizes: one pixel of eight is left free."""
+_BETWEEN = 0.35
+"""Between the teacher's rows and the students', in rows."""
 _HEADING = 26
 """Characters of a panel's heading, on one line."""
 
@@ -165,15 +167,18 @@ def mosaic(images: np.ndarray) -> np.ndarray:
 def image_grid(title: str, teacher: np.ndarray | None, methods: Sequence[Sampled], budgets: Sequence[int]) -> Figure:
     """A block per step budget: the teacher's fine solution, then a row per method; each column has its own noise.
 
+    The teacher's rows stand together on top, a little apart from those of the students that are compared with them.
+
     Args:
         title: the problem's title.
         teacher: the fine ODE's solutions, ``(P, C, H, W)`` in [-1, 1], one per noise; None if there are none.
-        methods: rows below it; their arrays ``k<steps>`` ``(P, C, H, W)`` are drawn.
+        methods: rows below it, the teacher's own (without a mark) first; their arrays ``k<steps>`` ``(P, C, H, W)``
+            are drawn.
         budgets: step budgets.
     """
     across = min(2, len(budgets))
     down = -(-len(budgets) // across)
-    lines = len(methods) + 1
+    lines = len(methods) + 1 + _BETWEEN
     available = 14 if teacher is None else len(teacher)
     count = min(7 if across == 2 else 14, available)
     tallest = (MAX_HEIGHT - 0.5 - 0.35 * down) / (down * lines * _PITCH)
@@ -193,7 +198,7 @@ def image_grid(title: str, teacher: np.ndarray | None, methods: Sequence[Sampled
         heading = "1 step" if k == 1 else f"{k} steps"
         figure.text(left / WIDTH, (top - 0.06) / height, heading, va="top")
         for i, method in enumerate(every):
-            bottom = top - 0.3 - (i + 1) * cell * _PITCH
+            bottom = top - 0.3 - (i + 1 + _BETWEEN * (method.mark is not None)) * cell * _PITCH
             axes = figure.add_axes((left / WIDTH, bottom / height, (strip - 0.04) / WIDTH, cell / height))
             axes.set_axis_off()
             images = method.arrays.get(f"k{k}")
