@@ -46,7 +46,7 @@ def test_pieces_change_nothing(folder, monkeypatch):
 
 
 def test_weights_come_back_without_diffusers_files(folder, tmp_path):
-    from ttfm.steps.common import save_tensors
+    from ttfm.steps.stored import save_tensors
 
     found = load_pretrained(folder, ENTRY, 1)
     save_tensors(tmp_path / "kept.safetensors", found.model.state_dict(), {})

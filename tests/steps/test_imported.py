@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from ttfm.files import sha256
 from ttfm.registry import build_network
-from ttfm.steps.common import load_network
 from ttfm.steps.imported import import_teacher
+from ttfm.steps.stored import load_network
 
 NETWORK = {"name": "unet", "channels": 8, "embedding": 16}
 CONFIG = {"problem": "digits", "network": NETWORK, "shape": [1, 8, 8], "training": {"batch": 4}}

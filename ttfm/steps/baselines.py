@@ -6,19 +6,10 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ttfm.devices import pick_device
 from ttfm.files import write_arrays
 from ttfm.provenance import now
-from ttfm.steps.common import (
-    config_argument,
-    failure,
-    load_network,
-    path_argument,
-    pick_device,
-    read_config,
-    teacher_field,
-    tensors,
-    write_record,
-)
+from ttfm.steps.common import config_argument, failure, path_argument, read_config, teacher_field, write_record
 from ttfm.steps.scoring import (
     failed_rows,
     histogram_row,
@@ -27,6 +18,7 @@ from ttfm.steps.scoring import (
     teacher_descriptions,
     write_metrics,
 )
+from ttfm.steps.stored import load_network, tensors
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,19 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ttfm.devices import pick_device
 from ttfm.files import read_json, write_arrays
 from ttfm.provenance import now
 from ttfm.steps.columns import MAP_COLUMNS, SNAPSHOT_COLUMNS
-from ttfm.steps.common import (
-    config_argument,
-    path_argument,
-    pick_device,
-    progress,
-    read_config,
-    tensors,
-    write_csv,
-    write_record,
-)
+from ttfm.steps.common import config_argument, path_argument, progress, read_config, write_csv, write_record
 from ttfm.steps.scoring import (
     completed,
     failed_rows,
@@ -28,6 +20,7 @@ from ttfm.steps.scoring import (
     shown_arrays,
     write_metrics,
 )
+from ttfm.steps.stored import tensors
 from ttfm.steps.trained import Row, Trained, student_arguments
 
 if TYPE_CHECKING:

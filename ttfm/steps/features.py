@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from ttfm.devices import pick_device
 from ttfm.files import replacing, sha256, write_json
 from ttfm.provenance import now
-from ttfm.steps.common import config_argument, path_argument, pick_device, read_config, record_argument, write_record
+from ttfm.steps.common import config_argument, path_argument, read_config, record_argument, write_record
 from ttfm.steps.network import extracted, identity, network_arguments
 
 

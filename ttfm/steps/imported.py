@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttfm.files import sha256
-from ttfm.steps.common import log, save_tensors, save_weights, write_csv, write_record
+from ttfm.steps.common import log, write_csv, write_record
+from ttfm.steps.stored import save_tensors, save_weights
 
 if TYPE_CHECKING:
     import torch

@@ -7,20 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ttfm.devices import pick_device
 from ttfm.files import replacing, sha256
 from ttfm.provenance import now
-from ttfm.steps.common import (
-    config_argument,
-    log,
-    path_argument,
-    pick_device,
-    progress,
-    read_config,
-    record_argument,
-    save_tensors,
-    write_record,
-)
+from ttfm.steps.common import config_argument, log, path_argument, progress, read_config, record_argument, write_record
 from ttfm.steps.decoding import AUTOENCODER
+from ttfm.steps.stored import save_tensors
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,13 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ttfm.devices import pick_device
 from ttfm.files import write_arrays
 from ttfm.provenance import now
 from ttfm.steps.common import (
     config_argument,
     log,
     path_argument,
-    pick_device,
     read_config,
     record_argument,
     write_record,

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ttfm.devices import pick_device
 from ttfm.files import read_arrays, sha256, write_arrays
 from ttfm.provenance import now
 from ttfm.steps.common import (
@@ -17,7 +18,6 @@ from ttfm.steps.common import (
     images_argument,
     log,
     path_argument,
-    pick_device,
     read_config,
     record_argument,
     write_record,

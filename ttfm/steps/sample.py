@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ttfm.devices import pick_device
 from ttfm.files import read_json, write_arrays
 from ttfm.provenance import now
 from ttfm.steps.columns import MAP_COLUMNS
@@ -14,7 +15,6 @@ from ttfm.steps.common import (
     images_argument,
     log,
     path_argument,
-    pick_device,
     piece_size,
     read_config,
     record_argument,

@@ -6,24 +6,23 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ttfm.devices import pick_device
 from ttfm.files import write_arrays
 from ttfm.provenance import now
 from ttfm.steps.common import (
     failure,
     labelled,
-    load_network,
     path_argument,
-    pick_device,
     piece_size,
     read_config,
     source_noise,
     teacher_field,
-    tensors,
     write_record,
 )
 from ttfm.steps.decoding import decoder, image_shape
 from ttfm.steps.sample import set_arguments
 from ttfm.steps.scoring import failed_rows, teacher_descriptions, write_metrics
+from ttfm.steps.stored import load_network, tensors
 
 if TYPE_CHECKING:
     import torch

@@ -7,13 +7,13 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ttfm.devices import pick_device
 from ttfm.files import read_arrays, read_json, sha256
 from ttfm.provenance import now
 from ttfm.steps.columns import SNAPSHOT_COLUMNS
 from ttfm.steps.common import (
     config_argument,
     path_argument,
-    pick_device,
     read_config,
     record_argument,
     write_csv,

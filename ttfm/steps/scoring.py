@@ -9,15 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ttfm.provenance import device_name, source
 from ttfm.steps.columns import METRIC_COLUMNS
-from ttfm.steps.common import (
-    images_argument,
-    labelled,
-    load_network,
-    path_argument,
-    record_argument,
-    teacher_field,
-    write_csv,
-)
+from ttfm.steps.common import images_argument, labelled, path_argument, record_argument, teacher_field, write_csv
+from ttfm.steps.stored import load_network
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from ttfm.devices import pick_device
 from ttfm.files import write_arrays
 from ttfm.provenance import now
 from ttfm.steps.common import (
@@ -12,9 +13,7 @@ from ttfm.steps.common import (
     images_argument,
     kept_steps,
     labelled,
-    load_network,
     path_argument,
-    pick_device,
     piece_size,
     progress,
     read_config,
@@ -26,6 +25,7 @@ from ttfm.steps.common import (
     write_record,
 )
 from ttfm.steps.decoding import decoder, image_shape
+from ttfm.steps.stored import load_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from ttfm.devices import pick_device
 from ttfm.files import read_json
 from ttfm.provenance import now
 from ttfm.steps.common import (
@@ -13,16 +14,13 @@ from ttfm.steps.common import (
     failure,
     images_argument,
     labelled,
-    load_network,
-    load_trajectories,
     path_argument,
-    pick_device,
     read_config,
     teacher_arguments,
     teacher_failure,
     teacher_field,
-    tensors,
 )
+from ttfm.steps.stored import load_network, load_trajectories, tensors
 from ttfm.steps.training import no_training, output_arguments, run_training
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import argparse
 
+from ttfm.devices import pick_device
 from ttfm.provenance import now
-from ttfm.steps.common import build_loss, config_argument, images_argument, pick_device, read_config
+from ttfm.steps.common import build_loss, config_argument, images_argument, read_config
 from ttfm.steps.imported import import_teacher
 from ttfm.steps.training import output_arguments, run_training
 

@@ -7,22 +7,21 @@ import statistics
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ttfm.devices import pick_device
 from ttfm.provenance import device_name, now, source
 from ttfm.steps.columns import TIMING_COLUMNS
 from ttfm.steps.common import (
     build_loss,
     config_argument,
     images_argument,
-    load_network,
-    load_trajectories,
     path_argument,
-    pick_device,
     read_config,
     record_argument,
     teacher_field,
     write_csv,
     write_record,
 )
+from ttfm.steps.stored import load_network, load_trajectories
 
 if TYPE_CHECKING:
     from ttfm.training.trainer import Trainer

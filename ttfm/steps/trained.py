@@ -8,17 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ttfm.steps.common import (
-    build_loss,
-    labelled,
-    load_network,
-    load_snapshots,
-    load_weights,
-    path_argument,
-    source_noise,
-    teacher_field,
-    tensors,
-)
+from ttfm.steps.common import build_loss, labelled, path_argument, source_noise, teacher_field
+from ttfm.steps.stored import load_network, load_snapshots, load_weights, tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from ttfm.devices import pick_device
 from ttfm.files import write_arrays
 from ttfm.provenance import now
 from ttfm.steps.common import (
@@ -12,9 +13,7 @@ from ttfm.steps.common import (
     images_argument,
     kept_steps,
     labelled,
-    load_network,
     path_argument,
-    pick_device,
     progress,
     read_config,
     record_argument,
@@ -24,6 +23,7 @@ from ttfm.steps.common import (
     teacher_field,
     write_record,
 )
+from ttfm.steps.stored import load_network
 
 if TYPE_CHECKING:
     import numpy as np

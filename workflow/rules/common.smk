@@ -74,7 +74,17 @@ def modules(*patterns):
     return sorted(str(path) for path in found if path.is_file())
 
 
-BASE = modules("files.py", "seeds.py", "options.py", "steps/common.py", "steps/decoding.py")
+BASE = modules(
+    *(
+        "files.py",
+        "seeds.py",
+        "options.py",
+        "devices.py",
+        "steps/common.py",
+        "steps/stored.py",
+        "steps/decoding.py",
+    )
+)
 READERS = modules(
     *[f"data/{name}.py" for name in ("celeba", "cifar10", "decoding", "digits", "finding", "folder", "mnist")]
 )

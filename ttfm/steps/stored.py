@@ -1,0 +1,122 @@
+"""What steps keep in files: weights, snapshots of them, arrays and trajectories."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ttfm.files import read_json, sha256
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from ttfm.losses import Loss
+    from ttfm.training.trainer import Trajectories
+
+
+def save_tensors(path: Path, tensors: dict[str, torch.Tensor], about: dict[str, str]) -> None:
+    """Store tensors atomically as safetensors, with metadata."""
+    from safetensors.torch import save_file
+
+    from ttfm.files import replacing
+
+    kept = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(kept, temporary, metadata=about)
+
+
+def save_weights(path: Path, network: nn.Module, about: dict[str, str]) -> None:
+    """Store a network's weights atomically as safetensors."""
+    save_tensors(path, network.state_dict(), about)
+
+
+def load_weights(path: Path, network: nn.Module) -> nn.Module:
+    """``network`` with the weights of ``path``, checked against the record beside them.
+
+    Raises:
+        ValueError: naming the file, if it is damaged or does not fit the network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    record = path.with_name("record.json")
+    expected = read_json(record).get("sha256") if record.is_file() else None
+    if expected:
+        _require_content(path, expected, "weights")
+    try:
+        network.load_state_dict(load_file(path, device="cpu"))
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(
+            f"{path}: damaged weights, or weights of another network ({error}); delete it and run again"
+        ) from None
+    return network
+
+
+def _require_content(path: Path, expected: str, what: str) -> None:
+    if (found := sha256(path)) != expected:
+        raise ValueError(f"{path}: damaged {what}: expected sha256 {expected}, found {found}; delete it and run again")
+
+
+def load_snapshots(path: Path, expected: str) -> dict[int, tuple[dict[str, torch.Tensor], float]]:
+    """Weights kept during a training, by training step: the state and the seconds of training before it.
+
+    Args:
+        path: the file.
+        expected: its sha256.
+
+    Raises:
+        ValueError: naming the file, if it is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    _require_content(path, expected, "snapshots")
+    try:
+        with safe_open(path, framework="pt") as file:
+            seconds = {int(step): float(after) for step, after in (file.metadata() or {}).items() if step.isdigit()}
+            found: dict[int, tuple[dict[str, torch.Tensor], float]] = {step: ({}, s) for step, s in seconds.items()}
+            for key in file.keys():  # noqa: SIM118 - not a mapping
+                step, name = key.split("/", 1)
+                found[int(step)][0][name] = file.get_tensor(key)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: damaged snapshots ({error}); delete it and run again") from None
+    return dict(sorted(found.items()))
+
+
+def load_network(path: Path, config: dict[str, Any], device: str = "cpu") -> nn.Module:
+    """The network u(s, t, x) of a resolved config with the weights of ``path``; see :func:`load_weights`."""
+    from ttfm.registry import build_network
+
+    return load_weights(path, build_network(config["network"], config["shape"])).to(device)
+
+
+def tensors(path: Path) -> dict[str, torch.Tensor]:
+    """All arrays of an ``.npz`` as tensors."""
+    import torch
+
+    from ttfm.files import read_arrays
+
+    return {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
+
+
+def load_trajectories(path: Path | None, loss: Loss, device: str, classes: int = 0) -> Trajectories | None:
+    """The teacher's stored trajectories, for a loss that trains on them; None for one that does not.
+
+    Of a network with ``classes`` they were drawn for each class in turn.
+
+    Raises:
+        ValueError: if the loss needs them and ``path`` is None.
+    """
+    from ttfm.seeds import indexed_labels
+    from ttfm.training.trainer import Trajectories
+
+    if not loss.offline:
+        return None
+    if path is None:
+        raise ValueError(f"loss {loss.name!r} trains on the teacher's stored trajectories; give --trajectories")
+    stored = {name: value.to(device) for name, value in tensors(path).items()}
+    if "path" not in stored:
+        raise ValueError(f"{path} holds no trajectories, because the teacher failed")
+    named = {int(name.split("_")[1]): value for name, value in stored.items() if name.startswith("schedule_")}
+    labels = indexed_labels(stored["path"].shape[1], classes).to(device) if classes else None
+    return Trajectories(stored["times"], stored["path"], named, labels)
