@@ -65,7 +65,7 @@ def _cached(name: str) -> Path | None:
     if not find_spec("huggingface_hub"):
         return None
     from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import HFValidationError
 
     try:
         config, weights = (try_to_load_from_cache(name, file) for file in (CONFIG, WEIGHTS))

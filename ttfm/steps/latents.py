@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     images, latent = read_images(arguments.images), config["latent"]
     folder = find(latent["autoencoder"], config["assets"])
     digest = sha256(folder / WEIGHTS)
-    if not digest.startswith(latent["sha256"] or ""):
+    if not digest.startswith((latent["sha256"] or "").lower()):
         raise ValueError(f"{folder / WEIGHTS}: expected sha256 {latent['sha256']}, found {digest}; replace the file")
     train, test = images.splits["train"], images.splits["test"]
     autoencoder = load_pretrained(folder, latent, train.images.shape[1])
