@@ -360,6 +360,7 @@ def test_a_plan_on_disk_leaves_unchanged_files_alone(tiny, tmp_path):
         "plan/ring/itvm/0/student.json",
         "plan/ring/itvm/1/student.json",
         "plan/digits/itvm/0/student.json",
+        "plan/digits/itvm/1/student.json",
         "plan/ring/timing.json",
         "plan/digits/timing.json",
     }
