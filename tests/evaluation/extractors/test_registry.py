@@ -57,5 +57,6 @@ def test_torch_fidelitys_own_path_gives_the_same_numbers(classifier_file):
     )
     a, b = (features.extract(pixels, "digits-classifier", classifier_file)["64"] for pixels in (train, test))
     assert scores.frechet_distance(a, b) == pytest.approx(found["frechet_inception_distance"], rel=1e-6, abs=1e-6)
-    assert scores.kid(a, b) == pytest.approx(found["kernel_inception_distance_mean"], rel=1e-6, abs=1e-6)
+    # Its sums are of single precision, ours of double: on some processors that makes 1e-6 of values of order one.
+    assert scores.kid(a, b) == pytest.approx(found["kernel_inception_distance_mean"], abs=3e-6)
     assert scores.precision_recall(a, b) == pytest.approx((found["precision"], found["recall"]), abs=1e-6)
