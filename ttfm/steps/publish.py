@@ -52,7 +52,8 @@ def run(arguments: argparse.Namespace) -> None:
     cards = read_json(arguments.results / "experiment.json")["problems"]
     headlines = [f"tables/{name}--{about['evaluation']['headline']}.md" for name, about in problems.items()]
     convergence = ["tables/convergence.csv"] if any(about["snapshots"] for about in cards.values()) else []
-    for name in (*KEPT, *convergence, *headlines, *(f"figures/{figure}.png" for figure in arguments.figure)):
+    beside = [f"tables/{name}--published.md" for name, about in problems.items() if about.get("published")]
+    for name in (*KEPT, *convergence, *headlines, *beside, *(f"figures/{figure}.png" for figure in arguments.figure)):
         source: Path = arguments.results / name
         with replacing(arguments.out / source.name) as temporary:
             shutil.copyfile(source, temporary)
