@@ -32,7 +32,7 @@ def dump(page: Path, profile: Path, *flags: str) -> tuple[str, list[str]]:
 def test_the_page_opens_without_a_complaint_and_sorts(page, tmp_path):
     dom, console = dump(page, tmp_path / "profile")
     assert console == []
-    assert re.search(r'<html[^>]* data-sortable="16"', dom)
+    assert re.search(r'<html[^>]* data-sortable="18"', dom)
     assert dom.count('<button type="button">') > 15
 
 
