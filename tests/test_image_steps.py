@@ -179,7 +179,7 @@ def test_the_solution_keeps_bytes_of_all_and_the_reference_is_cached_by_content(
     again = read_arrays(root / "digits" / "again.npz")
     np.testing.assert_allclose(again["reference_mu"], altered["reference_mu"] - 1, rtol=1e-6)
     assert int(again["reference_count"]) == 898 and int(again["floor_count"]) == 300
-    assert json.loads((root / "digits" / "reference.json").read_text())["splits"] == {
+    assert json.loads((root / "digits" / "reference" / "digits-classifier.json").read_text())["splits"] == {
         "reference": "test",
         "floor": "train",
     }
