@@ -31,11 +31,6 @@ def _single_thread():
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.pluginmanager.hasplugin("xdist"):
-        # With several processes a file stays in one of them, and so does reporting, whose tests share large fixtures.
-        for item in items:
-            group = "reporting" if item.path.parent.name == "reporting" else item.path.stem
-            item.add_marker(pytest.mark.xdist_group(group))
     if not config.getoption("slow"):
         for item in items:
             if item.get_closest_marker("slow"):
