@@ -18,7 +18,7 @@ from ttfm.evaluation.scores import frechet_distance
 ASSETS = Path(os.environ.get("TTFM_ASSETS", "nowhere"))
 WEIGHTS = ASSETS / "weights" / "cifar10_resnet56.safetensors"
 IMAGES = ASSETS / "data" / "cifar10"
-COUNTS = [pytest.param(1200, id="1200"), pytest.param(50000, id="50000", marks=pytest.mark.slow)]
+COUNTS = [pytest.param(2000, id="2000"), pytest.param(50000, id="50000", marks=pytest.mark.slow)]
 pytestmark = pytest.mark.skipif(not (WEIGHTS.is_file() and IMAGES.is_dir()), reason="TTFM_ASSETS names no such files")
 
 
