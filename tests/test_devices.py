@@ -43,6 +43,8 @@ def test_processes_spread_over_the_gpus_and_give_them_back_even_when_killed(tmp_
         processes[1].kill()
         processes[1].wait()
         assert free_gpu(2, tmp_path) == 1
+        # Several runs in one process stay where they are.
+        assert free_gpu(2, tmp_path) == 1
 
 
 def test_among_several_gpus_the_chosen_one_is_the_current(monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import TextIO
 
@@ -39,8 +40,9 @@ def pick_device(wanted: str) -> str:
     return "cuda"
 
 
+@cache
 def free_gpu(count: int, folder: Path | None = None) -> int:
-    """Index of the GPU that fewest processes have taken, held until this process ends.
+    """Index of the GPU that fewest processes have taken, held until this process ends, which gets the same one again.
 
     Args:
         count: how many GPUs this process sees.

@@ -75,15 +75,13 @@ def modules(*patterns):
 
 
 BASE = modules(
-    *(
-        "files.py",
-        "seeds.py",
-        "options.py",
-        "devices.py",
-        "steps/common.py",
-        "steps/stored.py",
-        "steps/decoding.py",
-    )
+    "files.py",
+    "seeds.py",
+    "options.py",
+    "devices.py",
+    "steps/common.py",
+    "steps/stored.py",
+    "steps/decoding.py",
 )
 READERS = modules(
     *[f"data/{name}.py" for name in ("celeba", "cifar10", "decoding", "digits", "finding", "folder", "mnist")]
