@@ -16,6 +16,7 @@ from ttfm.flow.solvers import Field
 from ttfm.losses.base import Batch, Loss
 from ttfm.networks.embeddings import classes_of
 from ttfm.seeds import generator
+from ttfm.training.adamw import AdamW
 from ttfm.training.clock import seconds
 from ttfm.training.ema import EMA, PowerEMA
 from ttfm.training.meter import Meter, NonFiniteError
@@ -173,14 +174,11 @@ class Trainer:
         options, device = self.options, next(self.network.parameters()).device
         teacher = self._ask_teacher if self.loss.needs_teacher else None
         weights = list(self.network.parameters())
-        betas, decay = (0.9, options.beta2), options.weight_decay
-        optimizer = torch.optim.AdamW(weights, lr=options.lr, betas=betas, weight_decay=decay, fused=True)
+        optimizer = AdamW(weights, options.beta2, options.weight_decay)
         self.network.train()
         meter, waits = Meter(self.seed), device.type != "cuda"
         for step in range(options.iterations):
             started = seconds(device)
-            for group in optimizer.param_groups:
-                group["lr"] = options.learning_rate(step)
             if self._target_ema and self.loss.stages and step and self._stage(step) > self._stage(step - 1):
                 self._target_ema.update()
             batch = self.batch(step, device)
@@ -190,11 +188,11 @@ class Trainer:
             meter.add(step + 1, total, terms)
             if waits:
                 meter.look()
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             total.backward()
             if options.clip:
                 nn.utils.clip_grad_norm_(weights, options.clip)
-            optimizer.step()
+            optimizer.step(options.learning_rate(step))
             for average in self.averages.values():
                 average.update()
             if self._target_ema and not self.loss.stages:
