@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from ttfm.exits import TRY_AGAIN, InterruptedTrainingError
 from ttfm.provenance import source
 
 STEPS = {
@@ -84,6 +85,8 @@ def separate(options: argparse.Namespace) -> list[argparse.Namespace]:
 def main(arguments: list[str] | None = None) -> None:
     """Run one step; a mistake of the user ends in one message and exit status 1, not a traceback.
 
+    A training that was interrupted and kept its state ends with exit status 75: the same command goes on with it.
+
     An argument for a path takes several of them, one for each of as many runs, which come one after another in this
     process and import libraries once; a path given once is every run's.
     """
@@ -104,6 +107,9 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         for run in runs:
             options.run(run)
+    except InterruptedTrainingError as error:
+        logging.warning("%s", error)
+        raise SystemExit(TRY_AGAIN) from None
     except (ValueError, OSError) as error:
         _stop(str(error))
     except (RuntimeError, MemoryError) as error:

@@ -14,7 +14,8 @@ from ttfm.registry import build_data
 from ttfm.losses.fm import FlowMatching
 from ttfm.networks.mlp import MLP
 from ttfm.training.trainer import Trainer, TrainingOptions
-for _ in Trainer(MLP((2,), 8, 2), FlowMatching(), build_data({"name": "ring"}), None, TrainingOptions(iterations=2, batch=4), 0).run():
+options = TrainingOptions(iterations=2, batch=4)
+for _ in Trainer(MLP((2,), 8, 2), FlowMatching(), build_data({"name": "ring"}), None, options, 0).run():
     pass
 sys.exit("torch._dynamo" in sys.modules)
 """

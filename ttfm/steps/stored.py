@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,15 @@ if TYPE_CHECKING:
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], about: dict[str, str]) -> None:
-    """Store tensors atomically as safetensors, with metadata."""
+    """Store tensors atomically as safetensors, with metadata as one JSON text: the same content is the same bytes."""
     from safetensors.torch import save_file
 
     from ttfm.files import replacing
 
     kept = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with replacing(path) as temporary:
-        save_file(kept, temporary, metadata=about)
+        # Several entries would be written in an order of their own in every process.
+        save_file(kept, temporary, metadata={"about": json.dumps(about, sort_keys=True)})
 
 
 def save_weights(path: Path, network: nn.Module, about: dict[str, str]) -> None:
@@ -73,7 +75,8 @@ def load_snapshots(path: Path, expected: str) -> dict[int, tuple[dict[str, torch
     _require_content(path, expected, "snapshots")
     try:
         with safe_open(path, framework="pt") as file:
-            seconds = {int(step): float(after) for step, after in (file.metadata() or {}).items() if step.isdigit()}
+            about = json.loads((file.metadata() or {}).get("about", "{}"))
+            seconds = {int(step): float(after) for step, after in about.items() if step.isdigit()}
             found: dict[int, tuple[dict[str, torch.Tensor], float]] = {step: ({}, s) for step, s in seconds.items()}
             for key in file.keys():  # noqa: SIM118 - not a mapping
                 step, name = key.split("/", 1)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from ttfm.files import sha256
 from ttfm.steps.common import log, path_argument, write_csv, write_record
+from ttfm.steps.keeping import Keeper, keeping_arguments
 from ttfm.steps.stored import save_tensors, save_weights
 
 if TYPE_CHECKING:
     import torch
 
+    from ttfm.training.states import State
     from ttfm.training.trainer import Trainer
 
 
@@ -27,6 +29,7 @@ def output_arguments(parser: argparse.ArgumentParser) -> None:
     path_argument(parser, "snapshots", "where to write weights kept on the way (safetensors)", required=False)
     path_argument(parser, "averages", "where to write all averages, if there are several (safetensors)", required=False)
     path_argument(parser, "tensorboard", "folder for TensorBoard event files; none without it", required=False)
+    keeping_arguments(parser)
 
 
 def run_training(
@@ -41,8 +44,12 @@ def run_training(
     """Train to the end or to the first non-finite term; write the files either way.
 
     A diverged run is a result: its record says "failed" and why, its weights are those of the evaluation EMA when it
-    was stopped, and the rest of the experiment goes on. ``before`` holds the iterations and seconds of the students
+    was stopped, and the rest of the experiment goes on. A state of the same training that was kept when it was
+    interrupted is where it goes on from. ``before`` holds the iterations and seconds of the students
     that it goes on from. A final map error above ``limit`` is a divergence too, if a finite one.
+
+    Raises:
+        InterruptedTrainingError: if it was told to stop; its state is kept and nothing else is written.
     """
     from contextlib import ExitStack
 
@@ -57,7 +64,16 @@ def run_training(
     rows: list[dict[str, float]] = []
     kept: dict[str, torch.Tensor] = {}
     seconds: dict[str, str] = {}
+    resumed: list[int] = []
     status, reason, done = "ok", "", 0
+
+    def state() -> State:
+        """The trainer's state with what is kept here."""
+        found = trainer.state()
+        found.tensors.update({f"kept/{name}": value for name, value in kept.items()})
+        found.numbers.update(rows=rows, kept=seconds, resumed=resumed)
+        return found
+
     log.info("%s: %s, %d iterations of batch %d on %s", label, trainer.loss, options.iterations, options.batch, device)
     with ExitStack() as stack:
         events = stack.enter_context(event_files(outputs.tensorboard))
@@ -65,6 +81,14 @@ def run_training(
         bar = stack.enter_context(
             tqdm(total=options.iterations, desc=label, unit="step", disable=None, mininterval=0.5)
         )
+        keeper = stack.enter_context(Keeper(outputs, config, device))
+        if earlier := keeper.newest():
+            trainer.restore(earlier)
+            rows, seconds = earlier.numbers["rows"], earlier.numbers["kept"]
+            kept = {n.removeprefix("kept/"): v for n, v in earlier.tensors.items() if n.startswith("kept/")}
+            resumed, done = [*earlier.numbers["resumed"], earlier.step], earlier.step
+            bar.update(done)
+            log.info("%s: goes on from step %d", label, done)
         try:
             for progress in trainer.run():
                 done = progress.step
@@ -82,6 +106,8 @@ def run_training(
                     if "map_error" in progress.row or done == options.iterations:
                         shown = "  ".join(f"{k} {v:.4g}" for k, v in progress.row.items() if k != "step")
                         log.info("%s: step %d  %s", label, done, shown)
+                if done < options.iterations:
+                    keeper.after_step(state)
         except NonFiniteError as error:
             # A GPU had gone on; what came after the fault is no training.
             status, reason, done = "failed", str(error), error.step - 1
@@ -113,6 +139,7 @@ def run_training(
         "seconds": round(trainer.seconds, 3),
         "seconds_per_step": round(trainer.seconds / done, 6) if done else None,
         "calls": trainer.calls,
+        "resumed": resumed,
         "before": before or dict(NOTHING_BEFORE),
         "snapshots_sha256": sha256(outputs.snapshots) if outputs.snapshots else None,
         "loss": {
@@ -123,6 +150,7 @@ def run_training(
         },
     }
     write_record(outputs.record, config, device, started, **outcome)
+    keeper.clear()
     log.info("%s: %s after %d steps, %.1f s", label, status, done, trainer.seconds)
 
 

@@ -1,8 +1,11 @@
-"""AdamW by torch's fused kernel, without the optimizer class: creating that one imports torch's compiler, seconds a job."""
+"""AdamW by torch's fused kernel.
+
+Without torch's optimizer class: the first one that a process makes imports torch's compiler, which takes seconds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -53,3 +56,17 @@ class AdamW:
         """Drop the gradients."""
         for weight in self.weights:
             weight.grad = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The moments and the number of steps of every weight."""
+        found = {f"adamw/mean-{index}": value for index, value in enumerate(self.means)}
+        found |= {f"adamw/square-{index}": value for index, value in enumerate(self.squares)}
+        return found | {"adamw/steps": torch.stack(self.steps)}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what :meth:`tensors` gave."""
+        for index, (mean, square) in enumerate(zip(self.means, self.squares, strict=True)):
+            mean.copy_(tensors[f"adamw/mean-{index}"])
+            square.copy_(tensors[f"adamw/square-{index}"])
+        for steps, value in zip(self.steps, tensors["adamw/steps"], strict=True):
+            steps.copy_(value)

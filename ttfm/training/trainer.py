@@ -21,6 +21,7 @@ from ttfm.training.clock import seconds
 from ttfm.training.ema import EMA, PowerEMA
 from ttfm.training.meter import Meter, NonFiniteError
 from ttfm.training.options import TrainingOptions
+from ttfm.training.states import State
 
 __all__ = ["Data", "NonFiniteError", "Progress", "Trainer", "TrainingOptions", "Trajectories"]
 
@@ -72,6 +73,7 @@ class Trainer:
         probe: measures the map error of the evaluation EMA, called every ``options.probe_every`` steps.
         trajectories: the teacher's stored trajectories, for losses that train on them.
         source: the distribution of noise.
+        step: training steps done.
     """
 
     network: nn.Module
@@ -84,6 +86,7 @@ class Trainer:
     probe: Callable[[nn.Module], float] | None = None
     trajectories: Trajectories | None = None
     source: Source = field(default_factory=Gaussian)
+    step: int = 0
     seconds: float = 0.0
     calls: dict[str, float] = field(default_factory=dict)
     terms: list[str] = field(default_factory=list)
@@ -113,6 +116,9 @@ class Trainer:
         followed = self._target_ema.network if self._target_ema else self.network
         self.target = FlowMap(followed, self.options.precision) if decay is not None or self.loss.stages else None
         self._teacher_calls = 0
+        trained = [weight for weight in self.network.parameters() if weight.requires_grad]
+        self.optimizer = AdamW(trained, self.options.beta2, self.options.weight_decay)
+        self.meter = Meter(self.seed)
 
     def _ask_teacher(self, t: Tensor, x: Tensor) -> Tensor:
         assert self.teacher is not None
@@ -162,7 +168,7 @@ class Trainer:
         return torch.where(dropped, self._classes, labels)
 
     def run(self) -> Iterator[Progress]:
-        """Train, yielding after every step.
+        """Train from ``step`` to the end, yielding after every step.
 
         On the CPU every step is looked at before it changes the network. A GPU is not made to wait for that: it is
         looked at where a row of the curve is due or a snapshot taken, and the network may have gone on from a value
@@ -171,39 +177,93 @@ class Trainer:
         Raises:
             NonFiniteError: naming the step at which a loss term or the map error was not finite.
         """
-        options, device = self.options, next(self.network.parameters()).device
-        teacher = self._ask_teacher if self.loss.needs_teacher else None
-        weights = list(self.network.parameters())
-        optimizer = AdamW(weights, options.beta2, options.weight_decay)
         self.network.train()
-        meter, waits = Meter(self.seed), device.type != "cuda"
-        for step in range(options.iterations):
-            started = seconds(device)
-            if self._target_ema and self.loss.stages and step and self._stage(step) > self._stage(step - 1):
-                self._target_ema.update()
-            batch = self.batch(step, device)
-            with bound(batch.labels):
-                terms = self.loss.terms(batch, self.student, self.target, teacher)
-            total = self.loss.total(terms)
-            meter.add(step + 1, total, terms)
-            if waits:
-                meter.look()
-            optimizer.zero_grad()
-            total.backward()
-            if options.clip:
-                nn.utils.clip_grad_norm_(weights, options.clip)
-            optimizer.step(options.learning_rate(step))
-            for average in self.averages.values():
-                average.update()
-            if self._target_ema and not self.loss.stages:
-                self._target_ema.update()
-            if self._row_due(step + 1) or step + 1 in options.snapshots:
-                meter.look()
-            self.seconds += seconds(device) - started
-            self.calls = self._count_calls(step + 1)
-            self.terms = list(dict.fromkeys([*self.terms, *terms]))
-            yield Progress(step + 1, self._row(step + 1, meter.sums) if self._row_due(step + 1) else None)
+        while self.step < self.options.iterations:
+            self._train(self.step)
+            self.step += 1
+            row_due = self._row_due(self.step)
+            yield Progress(self.step, self._row(self.step, self.meter.sums) if row_due else None)
         self.network.eval()
+
+    def _train(self, step: int) -> None:
+        """The training step ``step`` (from 0)."""
+        options, device = self.options, next(self.network.parameters()).device
+        started = seconds(device)
+        if self._target_ema and self.loss.stages and step and self._stage(step) > self._stage(step - 1):
+            self._target_ema.update()
+        batch = self.batch(step, device)
+        teacher = self._ask_teacher if self.loss.needs_teacher else None
+        with bound(batch.labels):
+            terms = self.loss.terms(batch, self.student, self.target, teacher)
+        total = self.loss.total(terms)
+        self.meter.add(step + 1, total, terms)
+        if device.type != "cuda":
+            self.meter.look()
+        self.optimizer.zero_grad()
+        total.backward()
+        if options.clip:
+            nn.utils.clip_grad_norm_(self.optimizer.weights, options.clip)
+        self.optimizer.step(options.learning_rate(step))
+        for average in self.averages.values():
+            average.update()
+        if self._target_ema and not self.loss.stages:
+            self._target_ema.update()
+        if self._row_due(step + 1) or step + 1 in options.snapshots:
+            self.meter.look()
+        self.seconds += seconds(device) - started
+        self.calls = self._count_calls(step + 1)
+        self.terms = list(dict.fromkeys([*self.terms, *terms]))
+
+    def state(self) -> State:
+        """All that the steps to come depend on, and what the steps so far are reported by.
+
+        Raises:
+            NonFiniteError: if a step that nobody has looked at yet was not finite.
+        """
+        self.meter.look()
+        tensors = self.optimizer.tensors()
+        for name, network in self._networks().items():
+            tensors |= {f"{name}/{key}": value for key, value in network.state_dict().items()}
+        models = {"student": self.student, "target": self.target}
+        return State(
+            self.step,
+            tensors,
+            {
+                "updates": {str(value): average.updates for value, average in self.averages.items()},
+                "target_updates": self._target_ema.updates if self._target_ema else 0,
+                "seconds": self.seconds,
+                "terms": self.terms,
+                "sums": self.meter.sums,
+                "calls": {name: dict(model.calls) for name, model in models.items() if model is not None},
+                "teacher_calls": self._teacher_calls,
+            },
+        )
+
+    def restore(self, state: State) -> None:
+        """Go on from a state of the same training: what :meth:`run` yields is what it would have yielded."""
+        self.step, numbers = state.step, state.numbers
+        self.optimizer.restore(state.tensors)
+        for name, network in self._networks().items():
+            prefix = f"{name}/"
+            found = {key.removeprefix(prefix): value for key, value in state.tensors.items() if key.startswith(prefix)}
+            network.load_state_dict(found)
+        for value, average in self.averages.items():
+            average.updates = numbers["updates"][str(value)]
+        if self._target_ema:
+            self._target_ema.updates = numbers["target_updates"]
+        self.seconds, self.terms = numbers["seconds"], list(numbers["terms"])
+        self.meter.sums = dict(numbers["sums"])
+        self.student.calls.update(numbers["calls"]["student"])
+        if self.target is not None:
+            self.target.calls.update(numbers["calls"]["target"])
+        self._teacher_calls = numbers["teacher_calls"]
+        self.calls = self._count_calls(self.step) if self.step else {}
+
+    def _networks(self) -> dict[str, nn.Module]:
+        """The networks that training changes, by the names that their weights have in a state."""
+        found = {"network": self.network}
+        found |= {f"average-{value}": average.network for value, average in self.averages.items()}
+        return found | ({"target": self._target_ema.network} if self._target_ema else {})
 
     def _stage(self, step: int) -> int:
         return step * self.loss.stages // self.options.iterations

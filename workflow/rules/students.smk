@@ -27,10 +27,13 @@ rule student:
     params:
         images=images_argument,
         start=arguments_of(student_start),
+        # Not an output: Snakemake removes those of a job that was interrupted.
+        state=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/state",
     message:
         "Train {wildcards.student} on {wildcards.problem}, seed {wildcards.seed}"
     shell:
         "python -m ttfm student --config {input.config} {params.images} --teacher {input.teacher}"
         " --teacher-record {input.teacher_record} --solution {input.solution}"
         " --solution-record {input.solution_record} {params.start} --weights {output.weights} --curve {output.curve}"
-        " --snapshots {output.snapshots} --averages {output.averages} --record {output.record} 2> {log}"
+        " --snapshots {output.snapshots} --averages {output.averages} --record {output.record}"
+        " --state {params.state} 2> {log}"

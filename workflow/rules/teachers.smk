@@ -21,11 +21,13 @@ rule teacher:
         gpu=1,
     params:
         images=images_argument,
+        # Not an output: Snakemake removes those of a job that was interrupted.
+        state=f"{ROOT}/{{problem}}/teacher/state",
     message:
         "Train the teacher of {wildcards.problem}"
     shell:
         "python -m ttfm teacher --config {input.config} {params.images} --weights {output.weights} --curve {output.curve}"
-        " --averages {output.averages} --record {output.record} 2> {log}"
+        " --averages {output.averages} --record {output.record} --state {params.state} 2> {log}"
 
 
 rule solution:

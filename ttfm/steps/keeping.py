@@ -1,0 +1,165 @@
+"""How a training survives: its state is saved now and then, and when it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from ttfm.exits import TRY_AGAIN, InterruptedTrainingError
+from ttfm.files import sha256
+from ttfm.steps.common import path_argument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ttfm.training.states import State
+
+SAVE_EVERY, TRAIN_AT_MOST = "TTFM_SAVE_EVERY", "TTFM_TRAIN_AT_MOST"
+"""Environment variables with the defaults of ``--save-every`` and ``--train-at-most``, for whole experiments."""
+INTERVAL = 60.0
+COST = 0.02
+"""Largest share of the time that saving may take: after a save that took long the next one waits for longer."""
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+INPUTS = ("teacher", "solution", "trajectories", "start", "images")
+"""Arguments whose files decide what a training does."""
+CODE = ("data", "flow", "losses", "networks", "training")
+
+
+def keeping_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add where, how often and until when a training keeps its state."""
+    path_argument(
+        parser, "state", "folder for states, from which an interrupted training goes on; none without it", False
+    )
+    parser.add_argument(
+        "--save-every",
+        type=float,
+        metavar="SECONDS",
+        help=f"least time between two states (default {INTERVAL:.0f}, or {SAVE_EVERY})",
+    )
+    parser.add_argument(
+        "--train-at-most",
+        type=float,
+        metavar="SECONDS",
+        help=f"keep the state and end with exit status {TRY_AGAIN} after this time (default: no limit, or {TRAIN_AT_MOST})",
+    )
+
+
+class Keeper:
+    """Saves states of one training, and stops it in good order.
+
+    As a context manager it takes over the signals SIGTERM, SIGUSR1 and SIGINT: the first of them ends the training
+    after its current step, with its state kept; a second SIGINT ends the process at once.
+
+    Args:
+        arguments: with ``state``, ``save_every`` and ``train_at_most``, and the paths of :data:`INPUTS`.
+        config: the resolved config of the run.
+        device: where it trains.
+    """
+
+    def __init__(self, arguments: argparse.Namespace, config: dict[str, Any], device: str):
+        from ttfm.training.states import States
+
+        folder = getattr(arguments, "state", None)
+        self.states = States(folder, identity(arguments, config, device)) if folder else None
+        self._every = _seconds(getattr(arguments, "save_every", None), SAVE_EVERY) or INTERVAL
+        limit = _seconds(getattr(arguments, "train_at_most", None), TRAIN_AT_MOST)
+        # Clocks of the day may jump; these do not.
+        self._end = time.monotonic() + limit if limit else float("inf")
+        self._due = time.monotonic() + self._every
+        self._signal = ""
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        # Without a place for the state there is nothing to do but what signals do by themselves.
+        for number in SIGNALS if self.states else ():
+            self._before[number] = signal.signal(number, self._told)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _told(self, number: int, frame: FrameType | None) -> None:
+        self._signal = signal.Signals(number).name
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def newest(self) -> State | None:
+        """The state to go on from, if there is one."""
+        return self.states.newest() if self.states else None
+
+    def after_step(self, state: Callable[[], State]) -> None:
+        """Save ``state()`` if it is time to.
+
+        Raises:
+            InterruptedTrainingError: if the training was told to stop or its time is up, after the state was saved.
+        """
+        if self.states is None:
+            return
+        before = time.monotonic()
+        stop = self._signal or ("the time limit" if before >= self._end else "")
+        if not stop and before < self._due:
+            return
+        found = state()
+        saved = self.states.save(found)
+        after = time.monotonic()
+        self._due = after + max(self._every, (after - before) / COST)
+        if stop and saved:
+            raise InterruptedTrainingError(
+                f"stopped by {stop} after step {found.step}; the state is kept in {self.states.folder}, and the same"
+                " command goes on from it"
+            )
+        if self._signal:
+            raise InterruptedTrainingError(f"stopped by {stop} after step {found.step}; its state could not be saved")
+
+    def clear(self) -> None:
+        """Remove the states of a training that has come to its end."""
+        if self.states:
+            self.states.clear()
+
+
+def identity(arguments: argparse.Namespace, config: dict[str, Any], device: str) -> str:
+    """The sha256 of what decides a training's numbers: config, code, files that it reads, torch and kind of device."""
+    import torch
+
+    package = Path(__file__).parents[1]
+    code = [path for folder in CODE for path in sorted((package / folder).rglob("*.py"))]
+    code += [package / name for name in ("registry.py", "seeds.py")]
+    read: dict[str, str] = {}
+    for name in INPUTS:
+        if path := getattr(arguments, name, None):
+            # A folder of images is named by the file that was written last and holds the others' sha256.
+            read[name] = sha256(path / "about.json" if path.is_dir() else path)
+    parts = {
+        "config": config,
+        "code": [sha256(path) for path in [*code, *map(Path, config.get("loss_modules", []))]],
+        "files": read,
+        "torch": torch.__version__,
+        "device": device.partition(":")[0],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _seconds(given: float | None, variable: str) -> float | None:
+    """A time in seconds from an argument or else the environment.
+
+    Raises:
+        ValueError: naming the variable, if it holds no positive number.
+    """
+    text = os.environ.get(variable, "")
+    if given is None and text:
+        try:
+            given = float(text)
+        except ValueError:
+            given = -1.0
+        if not given > 0:
+            raise ValueError(f"environment variable {variable}: {text!r} is not a positive number of seconds")
+    if given is not None and not given > 0:
+        raise ValueError(f"--save-every and --train-at-most take positive numbers of seconds, not {given:g}")
+    return given

@@ -1,0 +1,133 @@
+"""States of a training on disk: from the newest one it goes on as if it had never been interrupted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ttfm.files import replacing, sha256, write_json
+
+log = logging.getLogger("ttfm")
+
+KEPT = 2
+"""States that are kept: should the newest be damaged, the one before it serves."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What a training must know to go on.
+
+    Attributes:
+        step: training steps done.
+        tensors: weights, averages, moments: whatever is a tensor.
+        numbers: whatever JSON holds.
+    """
+
+    step: int
+    tensors: dict[str, Tensor]
+    numbers: dict[str, Any]
+
+
+class States:
+    """The states of one training, in a folder of its own.
+
+    A state is two files: its tensors (safetensors) and, written after them, its numbers with the sha256 of the tensors
+    and the training's identity (JSON). Without the second file there is no state, so that one which was being written
+    when the process died does not count.
+
+    Args:
+        folder: where they lie; made when the first one is saved.
+        identity: names what decides the training's numbers; states of another identity are never used.
+    """
+
+    def __init__(self, folder: Path, identity: str):
+        self.folder = folder
+        self.identity = identity
+
+    def save(self, state: State) -> bool:
+        """Store a state and drop all but the newest :data:`KEPT`.
+
+        Returns:
+            Whether it was stored. A disk that is full is a warning, not the end of a training.
+        """
+        stem = self.folder / f"step-{state.step:09d}"
+        tensors = {name: value.detach().cpu().contiguous() for name, value in state.tensors.items()}
+        try:
+            with replacing(stem.with_suffix(".safetensors")) as temporary:
+                save_file(tensors, temporary)
+                digest = sha256(temporary)
+            about = {"identity": self.identity, "sha256": digest, "step": state.step, "numbers": state.numbers}
+            content = json.dumps(about, sort_keys=True)
+            write_json(stem.with_suffix(".json"), about | {"seal": _seal(content)})
+        except (OSError, SafetensorError) as error:
+            log.warning(
+                "%s: the state of step %d could not be saved (%s); the training goes on", stem, state.step, error
+            )
+            return False
+        for path in sorted(self.folder.glob("step-*.json"))[:-KEPT]:
+            _drop(path)
+        return True
+
+    def newest(self) -> State | None:
+        """The newest state that is whole and of this training; None without one.
+
+        Files that are damaged are set aside, those of another training removed, each with a message.
+        """
+        for path in sorted(self.folder.glob("step-*.json"), reverse=True):
+            try:
+                about = json.loads(path.read_text(encoding="utf-8"))
+                seal = about.pop("seal")
+                if seal != _seal(json.dumps(about, sort_keys=True)):
+                    raise ValueError(f"expected sha256 {seal} of its numbers, found another")
+                if about["identity"] != self.identity:
+                    log.warning(
+                        "%s: the state of a training with another configuration, code, data or teacher, which cannot"
+                        " be gone on with here; it is removed",
+                        path,
+                    )
+                    _drop(path)
+                    continue
+                tensors = path.with_suffix(".safetensors")
+                if (found := sha256(tensors)) != about["sha256"]:
+                    raise ValueError(f"expected sha256 {about['sha256']} of its tensors, found {found}")
+                return State(about["step"], load_file(tensors, device="cpu"), about["numbers"])
+            except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+                _set_aside(path, error)
+        return None
+
+    def clear(self) -> None:
+        """Remove all states; what was set aside stays."""
+        for path in sorted(self.folder.glob("step-*.json")):
+            _drop(path)
+        # What a process left that died while it wrote.
+        for path in self.folder.glob(".step-*"):
+            path.unlink(missing_ok=True)
+        for path in self.folder.glob("step-*"):
+            path.unlink(missing_ok=True)
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+
+def _seal(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _drop(path: Path) -> None:
+    # First the file without which there is no state.
+    path.unlink(missing_ok=True)
+    path.with_suffix(".safetensors").unlink(missing_ok=True)
+
+
+def _set_aside(path: Path, error: Exception) -> None:
+    for file in (path, path.with_suffix(".safetensors")):
+        if file.exists():
+            file.replace(file.with_name(f"damaged-{file.name}"))
+    log.warning("%s: damaged state (%s), set aside as damaged-%s; the one before it is used", path, error, path.name)
