@@ -199,6 +199,10 @@ def test_damaged_weights_are_reported_by_name(planned, capsys):
     message = capsys.readouterr().err
     assert "w.safetensors: damaged weights: expected sha256" in message
     assert hashlib.sha256(flipped).hexdigest() in message
+    # A workflow finds it missing and makes it anew.
+    assert "set aside as damaged-w.safetensors; run the same command again" in message
+    assert not weights.exists()
+    assert weights.with_name("damaged-w.safetensors").read_bytes() == flipped
 
 
 def test_layers_that_a_loss_adds_are_seeded(planned):

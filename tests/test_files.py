@@ -4,7 +4,18 @@ import json
 import numpy as np
 import pytest
 
-from ttfm.files import read_arrays, read_json, replacing, sha256, write_arrays, write_json, write_text
+from ttfm.files import (
+    DamagedResult,
+    read_arrays,
+    read_json,
+    replacing,
+    require_content,
+    set_aside,
+    sha256,
+    write_arrays,
+    write_json,
+    write_text,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -25,8 +36,25 @@ def test_json_refuses_what_json_has_no_word_for(tmp_path):
 
 def test_damaged_files_are_reported_by_name(tmp_path):
     (tmp_path / "a.json").write_text("{")
-    with pytest.raises(ValueError, match=r"a\.json: not valid JSON"):
+    with pytest.raises(DamagedResult, match=r"a\.json: damaged file: not valid JSON"):
         read_json(tmp_path / "a.json")
+    (tmp_path / "a.json").write_bytes(b'"\xff"')
+    with pytest.raises(DamagedResult, match="not valid JSON"):
+        read_json(tmp_path / "a.json")
+
+
+def test_content_is_required_by_its_digest(tmp_path):
+    (tmp_path / "a").write_bytes(b"content")
+    require_content(tmp_path / "a", sha256(tmp_path / "a"), "thing")
+    with pytest.raises(DamagedResult, match=f"a: damaged thing: expected sha256 x, found {sha256(tmp_path / 'a')}"):
+        require_content(tmp_path / "a", "x", "thing")
+
+
+def test_a_damaged_file_is_set_aside_or_left_to_the_user(tmp_path):
+    (tmp_path / "a.npz").write_bytes(b"content")
+    assert "run the same command again" in set_aside(tmp_path / "a.npz")
+    assert [path.name for path in tmp_path.iterdir()] == ["damaged-a.npz"]
+    assert "delete it" in set_aside(tmp_path / "missing")
 
 
 @pytest.mark.parametrize("position", [40, -100])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ttfm.exits import TRY_AGAIN, InterruptedTrainingError
+from ttfm.files import DamagedResult, set_aside
 from ttfm.provenance import source
 
 STEPS = {
@@ -110,6 +111,8 @@ def main(arguments: list[str] | None = None) -> None:
     except InterruptedTrainingError as error:
         logging.warning("%s", error)
         raise SystemExit(TRY_AGAIN) from None
+    except DamagedResult as error:
+        _stop(f"{error}; {set_aside(error.path)}")
     except (ValueError, OSError) as error:
         _stop(str(error))
     except (RuntimeError, MemoryError) as error:

@@ -11,11 +11,53 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 _SEAL = b"sha256="
+
+
+class DamagedResult(ValueError):
+    """A file among the results is not what a step wrote.
+
+    Args:
+        path: the file.
+        what: what it holds.
+        detail: what was expected and what was found.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, path: str | Path, what: str, detail: str):
+        super().__init__(f"{path}: damaged {what}: {detail}")
+        self.path = Path(path)
+
+
+def set_aside(path: Path) -> str:
+    """Rename a damaged result, so that a workflow makes it anew.
+
+    Returns:
+        What was done and what to do now, in words.
+    """
+    aside = path.with_name(f"damaged-{path.name}")
+    try:
+        path.replace(aside)
+    except OSError as error:
+        return f"delete it ({error}) and run the same command again"
+    return f"set aside as {aside.name}; run the same command again, and it is made anew"
+
+
+def require_content(path: str | Path, expected: str, what: str) -> None:
+    """See to it that a file is the one that was written.
+
+    Raises:
+        DamagedResult: with the expected and the found sha256, if it is not.
+    """
+    if (found := sha256(path)) != expected:
+        raise DamagedResult(path, what, f"expected sha256 {expected}, found {found}")
 
 
 @contextlib.contextmanager
@@ -56,12 +98,12 @@ def read_json(path: str | Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        ValueError: naming the file, if it is not valid JSON.
+        DamagedResult: naming the file, if it is not valid JSON.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not valid JSON ({error}); delete the file and run the same command again") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DamagedResult(path, "file", f"not valid JSON ({error})") from error
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -69,6 +111,8 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
 
     No pickle is involved: object arrays are refused by the reader.
     """
+    import numpy as np
+
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     with zipfile.ZipFile(buffer, "a") as archive:
@@ -82,19 +126,22 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     """Read all arrays of an ``.npz`` that :func:`write_arrays` wrote, never unpickling.
 
     Raises:
-        ValueError: naming the file with the expected and the found sha256, if it is damaged or truncated.
+        DamagedResult: naming the file with the expected and the found sha256, if it is damaged or truncated.
     """
+    import numpy as np
+
     content = Path(path).read_bytes()
     body, expected = content[:-64], content[-64:].decode("ascii", "replace")
     found = hashlib.sha256(body).hexdigest()
-    again = "delete it and run the same command again"
     if not body.endswith(_SEAL):
-        raise ValueError(
-            f"{path}: damaged array file: expected a sha256 at its end and found none, so it was cut off or written "
-            f"by another program (sha256 of what is there: {hashlib.sha256(content).hexdigest()}); {again}"
+        raise DamagedResult(
+            path,
+            "array file",
+            "expected a sha256 at its end and found none, so it was cut off or written by another program (sha256 of "
+            f"what is there: {hashlib.sha256(content).hexdigest()})",
         )
     if found != expected:
-        raise ValueError(f"{path}: damaged array file: expected sha256 {expected}, found {found}; {again}")
+        raise DamagedResult(path, "array file", f"expected sha256 {expected}, found {found}")
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ttfm.files import read_json, replacing, sha256, write_json
+from ttfm.files import read_json, replacing, require_content, sha256, write_json
 
 ABOUT = "about.json"
 """Name of the file that says what lies in the folder; written last, so that a folder with it is complete."""
@@ -86,7 +86,8 @@ def read_images(folder: Path) -> ImageSet:
     """Read what :func:`write_images` wrote; the images stay on disk until they are looked at.
 
     Raises:
-        ValueError: naming the file, if it is missing, or with the expected and the found sha256, if it is damaged.
+        ValueError: naming the file, if it is missing.
+        DamagedResult: with the expected and the found sha256, if it is damaged.
     """
     about = read_json(folder / ABOUT)
     splits = {}
@@ -94,11 +95,7 @@ def read_images(folder: Path) -> ImageSet:
         for file, expected in entry["sha256"].items():
             if not (folder / file).is_file():
                 raise ValueError(f"{folder / file}: missing; delete the folder and run the same command again")
-            if (found := sha256(folder / file)) != expected:
-                raise ValueError(
-                    f"{folder / file}: damaged images: expected sha256 {expected}, found {found}; delete the folder "
-                    "and run the same command again"
-                )
+            require_content(folder / file, expected, "images")
         labels = folder / f"{name}-labels.npy"
         splits[name] = Split(
             np.load(folder / f"{name}-images.npy", mmap_mode="r", allow_pickle=False),

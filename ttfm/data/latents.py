@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ttfm.data.arrays import ABOUT
 from ttfm.data.rows import Held, Rows
-from ttfm.files import read_json, replacing, sha256, write_json
+from ttfm.files import read_json, replacing, require_content, sha256, write_json
 
 LATENTS, LABELS = "train-latents.npy", "train-labels.npy"
 RECONSTRUCTED = "test-reconstructed.npy"
@@ -96,14 +96,13 @@ def checked(folder: Path, name: str) -> Path:
     """A file of a folder of latents.
 
     Raises:
-        ValueError: naming the file, if it is missing, or with the expected and the found sha256, if it is damaged.
+        ValueError: naming the file, if it is missing.
+        DamagedResult: with the expected and the found sha256, if it is damaged.
     """
     path, expected = folder / name, read_json(folder / ABOUT)["sha256"][name]
-    again = "delete the folder and run the same command again"
     if not path.is_file():
-        raise ValueError(f"{path}: missing; {again}")
-    if (found := sha256(path)) != expected:
-        raise ValueError(f"{path}: damaged latents: expected sha256 {expected}, found {found}; {again}")
+        raise ValueError(f"{path}: missing; delete the folder and run the same command again")
+    require_content(path, expected, "latents")
     return path
 
 

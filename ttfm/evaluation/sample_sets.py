@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ttfm.evaluation.quantisation import quantise
 from ttfm.evaluation.scoring import diverged
-from ttfm.files import read_json, replacing, sha256, write_json
+from ttfm.files import read_json, replacing, require_content, sha256, write_json
 
 Piece = Callable[[int, int], Tensor]
 """From the indices start and end to the samples of start .. end - 1, shape ``(end - start, *shape)``: floats, or bytes
@@ -115,14 +115,10 @@ def read_sets(images: Path, index: Path) -> SampleSets:
     """What :func:`write_sets` wrote.
 
     Raises:
-        ValueError: naming the file with both digests, if the images are damaged.
+        DamagedResult: naming the file with both digests, if the images are damaged.
     """
     about = read_json(index)
-    if (found := sha256(images)) != about["sha256"]:
-        raise ValueError(
-            f"{images}: damaged images: expected sha256 {about['sha256']}, found {found}; delete it and run the same "
-            "command again"
-        )
+    require_content(images, about["sha256"], "images")
     array = np.load(images, mmap_mode="r", allow_pickle=False)
     return SampleSets(array, tuple(Set(**entry) for entry in about["sets"]), about["count"])
 

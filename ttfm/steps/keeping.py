@@ -47,7 +47,7 @@ def keeping_arguments(parser: argparse.ArgumentParser) -> None:
         "--train-at-most",
         type=float,
         metavar="SECONDS",
-        help=f"keep the state and end with exit status {TRY_AGAIN} after this time (default: no limit, or {TRAIN_AT_MOST})",
+        help=f"keep the state and end with exit status {TRY_AGAIN} after this time (default: none, or {TRAIN_AT_MOST})",
     )
 
 

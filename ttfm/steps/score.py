@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttfm.devices import pick_device
-from ttfm.files import read_arrays, read_json, sha256
+from ttfm.files import read_arrays, read_json, require_content
 from ttfm.provenance import now
 from ttfm.steps.columns import SNAPSHOT_COLUMNS
 from ttfm.steps.common import (
@@ -103,7 +103,7 @@ def _network(name: str, arguments: argparse.Namespace) -> Network:
     """A network's files as the scorer wants them.
 
     Raises:
-        ValueError: naming the file with both digests, if the features are damaged.
+        DamagedResult: naming the file with both digests, if the features are damaged.
     """
     import numpy as np
 
@@ -112,11 +112,7 @@ def _network(name: str, arguments: argparse.Namespace) -> Network:
     features = _folder(arguments.features, "features", name) / f"{name}.npy"
     reference = _folder(arguments.reference, "reference", name) / f"{name}.npz"
     found, origin = read_json(features.with_suffix(".json")), read_json(reference.with_suffix(".json"))
-    if (digest := sha256(features)) != found["sha256"]:
-        raise ValueError(
-            f"{features}: damaged features: expected sha256 {found['sha256']}, found {digest}; delete it and run the "
-            "same command again"
-        )
+    require_content(features, found["sha256"], "features")
     if missing := found["missing"] or origin["reason"]:
         return Network(found["name"], missing=missing)
     arrays = read_arrays(reference)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ttfm.files import read_json, sha256
+from ttfm.files import DamagedResult, read_json, require_content
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +37,7 @@ def load_weights(path: Path, network: nn.Module) -> nn.Module:
     """``network`` with the weights of ``path``, checked against the record beside them.
 
     Raises:
-        ValueError: naming the file, if it is damaged or does not fit the network.
+        DamagedResult: naming the file, if it is damaged or does not fit the network.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -45,19 +45,12 @@ def load_weights(path: Path, network: nn.Module) -> nn.Module:
     record = path.with_name("record.json")
     expected = read_json(record).get("sha256") if record.is_file() else None
     if expected:
-        _require_content(path, expected, "weights")
+        require_content(path, expected, "weights")
     try:
         network.load_state_dict(load_file(path, device="cpu"))
     except (SafetensorError, RuntimeError) as error:
-        raise ValueError(
-            f"{path}: damaged weights, or weights of another network ({error}); delete it and run again"
-        ) from None
+        raise DamagedResult(path, "weights", f"or weights of another network ({error})") from None
     return network
-
-
-def _require_content(path: Path, expected: str, what: str) -> None:
-    if (found := sha256(path)) != expected:
-        raise ValueError(f"{path}: damaged {what}: expected sha256 {expected}, found {found}; delete it and run again")
 
 
 def load_snapshots(path: Path, expected: str) -> dict[int, tuple[dict[str, torch.Tensor], float]]:
@@ -68,11 +61,11 @@ def load_snapshots(path: Path, expected: str) -> dict[int, tuple[dict[str, torch
         expected: its sha256.
 
     Raises:
-        ValueError: naming the file, if it is damaged.
+        DamagedResult: naming the file, if it is damaged.
     """
     from safetensors import SafetensorError, safe_open
 
-    _require_content(path, expected, "snapshots")
+    require_content(path, expected, "snapshots")
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {}).get("about", "{}"))
@@ -82,7 +75,7 @@ def load_snapshots(path: Path, expected: str) -> dict[int, tuple[dict[str, torch
                 step, name = key.split("/", 1)
                 found[int(step)][0][name] = file.get_tensor(key)
     except SafetensorError as error:
-        raise ValueError(f"{path}: damaged snapshots ({error}); delete it and run again") from None
+        raise DamagedResult(path, "snapshots", str(error)) from None
     return dict(sorted(found.items()))
 
 
