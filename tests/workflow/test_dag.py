@@ -1,10 +1,8 @@
 """Real DAGs: complete, repeatable to the byte, healed after a kill, and going on around a run that diverges."""
 
-import csv
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,67 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 
-ROOT = Path(__file__).parents[2]
-COPIED = ("Snakefile", "workflow", "profiles", "ttfm", "pyproject.toml")
+from tests.workflow.project import POINTS, checkout, rows, snakemake, surroundings, write
+
 pytestmark = pytest.mark.workflow
-
-POINTS = {
-    "name": "points",
-    "title": "Two losses on the ring",
-    "device": "cpu",
-    "seeds": [0],
-    "budgets": [1, 2],
-    "students": {"itvm": {"loss": "itvm"}, "cd": {"loss": "cd"}},
-    "problems": {
-        "ring": {
-            "title": "Ring",
-            "data": {"name": "ring"},
-            "network": {"name": "mlp", "width": 16, "depth": 2},
-            "training": {"iterations": 20, "batch": 32, "log_every": 5, "probe_every": 10},
-            "evaluation": {"samples": 256, "steps": 8},
-        }
-    },
-}
-
-
-def checkout(folder):
-    """A copy of the project without its results, to run in."""
-    folder.mkdir()
-    for name in COPIED:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, folder / name)
-    return folder
-
-
-def surroundings(folder):
-    """The environment of a user: this Python first, and bytecode written beside the sources."""
-    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    return kept | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(folder)}
-
-
-def snakemake(folder, *arguments, check=True):
-    environment = surroundings(folder)
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1200)
-    if check:
-        assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def write(folder, config):
-    path = folder / "experiment.yaml"
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
-    return "--configfile", str(path)
-
-
-def rows(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")

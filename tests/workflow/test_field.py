@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from tests.workflow.test_dag import ROOT, checkout, rows, snakemake, write
+from tests.workflow.project import ROOT, checkout, rows, snakemake, write
 from ttfm.losses import load_modules
 
 pytestmark = pytest.mark.workflow

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.latent import tiny
-from tests.workflow.test_dag import checkout, rows, snakemake, write
+from tests.workflow.project import checkout, rows, snakemake, write
 from ttfm.files import read_arrays
 
 pytestmark = pytest.mark.workflow

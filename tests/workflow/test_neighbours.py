@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.workflow.test_dag import POINTS, checkout, rows, snakemake, write
+from tests.workflow.project import POINTS, checkout, rows, snakemake, write
 
 pytestmark = pytest.mark.workflow
 

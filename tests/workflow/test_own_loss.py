@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.losses import generic
-from tests.workflow.test_dag import ROOT, checkout, rows, snakemake
+from tests.workflow.project import ROOT, checkout, rows, snakemake
 from ttfm.losses import LOSSES
 
 pytestmark = pytest.mark.workflow

@@ -1,0 +1,68 @@
+"""What tests of real DAGs share: a copy of the project to run in, and a small experiment."""
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+COPIED = ("Snakefile", "workflow", "profiles", "ttfm", "pyproject.toml")
+POINTS = {
+    "name": "points",
+    "title": "Two losses on the ring",
+    "device": "cpu",
+    "seeds": [0],
+    "budgets": [1, 2],
+    "students": {"itvm": {"loss": "itvm"}, "cd": {"loss": "cd"}},
+    "problems": {
+        "ring": {
+            "title": "Ring",
+            "data": {"name": "ring"},
+            "network": {"name": "mlp", "width": 16, "depth": 2},
+            "training": {"iterations": 20, "batch": 32, "log_every": 5, "probe_every": 10},
+            "evaluation": {"samples": 256, "steps": 8},
+        }
+    },
+}
+
+
+def checkout(folder):
+    """A copy of the project without its results, to run in."""
+    folder.mkdir()
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / name)
+    return folder
+
+
+def surroundings(folder):
+    """The environment of a user: this Python first, and bytecode written beside the sources."""
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(folder)}
+
+
+def snakemake(folder, *arguments, check=True):
+    environment = surroundings(folder)
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1200)
+    if check:
+        assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def write(folder, config):
+    path = folder / "experiment.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    return "--configfile", str(path)
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
