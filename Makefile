@@ -8,7 +8,7 @@ EXPERIMENT ?= workflow/experiments/default.yaml
 # The workflow's jobs call `python`: the environment's own.
 export PATH := $(BIN):$(PATH)
 
-.PHONY: report test lint types env clean-env
+.PHONY: report test lint types faults env clean-env
 
 report: env  ## Run an experiment (EXPERIMENT=FILE) and print the path of its page.
 	@$(BIN)/snakemake --cores $(CORES) --configfile $(EXPERIMENT)
@@ -16,6 +16,9 @@ report: env  ## Run an experiment (EXPERIMENT=FILE) and print the path of its pa
 
 test: env lint types  ## Lint, format, types, and all tests, a real small experiment among them.
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+faults: env  ## The fault suite in full: kills, full disks, damaged files and more, an hour.
+	$(BIN)/python -m tests.faults
 
 lint: env
 	$(BIN)/ruff check

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -44,6 +45,9 @@ STEPS = {
 }
 
 
+TRAININGS = ("teacher", "student")
+RANKS = "TTFM_RANKS"
+"""Environment variable with the number of processes, or GPUs, that train one network together."""
 UNRECORDED = ("describe", "networks", "check", "plan", "publish")
 """Steps that leave no record of what made their output."""
 
@@ -105,6 +109,8 @@ def main(arguments: list[str] | None = None) -> None:
     if step not in UNRECORDED:
         # The code that runs is the one that is there now, not the one that is there when the record is written.
         source()
+    if step in TRAININGS:
+        _start_ranks(arguments)
     try:
         for run in runs:
             options.run(run)
@@ -123,6 +129,16 @@ def main(arguments: list[str] | None = None) -> None:
             " --cores, or resources gpu: 1), lower `batch` in the problem's `training` or `teacher`, or take a smaller"
             " `network`; finished jobs are kept, and the same command goes on"
         )
+
+
+def _start_ranks(arguments: list[str]) -> None:
+    """Become torchrun with as many ranks as :data:`RANKS` says, each of which runs the step; nothing for one."""
+    text = os.environ.get(RANKS, "1")
+    if not text.isdigit() or int(text) < 1:
+        _stop(f"environment variable {RANKS}: {text!r} is not a number of ranks, 1 or more")
+    if int(text) > 1 and "LOCAL_RANK" not in os.environ:
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={text}"]
+        os.execv(sys.executable, [*launcher, "-m", "ttfm", *arguments])
 
 
 def _stop(message: str) -> NoReturn:

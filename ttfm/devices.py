@@ -17,10 +17,11 @@ def pick_device(wanted: str) -> str:
     """The device for "auto", "cpu" or "cuda", and torch's settings for numbers that come out the same again.
 
     Among several GPUs, those of ``CUDA_VISIBLE_DEVICES`` where that is set, every process takes the first that no other
-    process of this kind has, since Snakemake counts GPUs and does not name them.
+    process of this kind has, since Snakemake counts GPUs and does not name them. A rank of torchrun takes the GPU of
+    its number.
 
     Raises:
-        ValueError: if a GPU is asked for and there is none.
+        ValueError: if a GPU is asked for and there is none, or torchrun started more ranks than there are.
     """
     import torch
 
@@ -35,7 +36,12 @@ def pick_device(wanted: str) -> str:
         return "cpu"
     if not torch.cuda.is_available():
         raise ValueError("device: 'cuda' was asked for and torch finds no GPU; use 'auto' or 'cpu'")
-    if (count := torch.cuda.device_count()) > 1:
+    rank = os.environ.get("LOCAL_RANK")
+    if rank is not None and int(rank) >= torch.cuda.device_count():
+        raise ValueError(f"{int(rank) + 1} ranks were asked for and torch finds {torch.cuda.device_count()} GPUs")
+    if rank is not None:
+        torch.cuda.set_device(int(rank))
+    elif (count := torch.cuda.device_count()) > 1:
         torch.cuda.set_device(free_gpu(count))
     return "cuda"
 

@@ -6,6 +6,7 @@ import torch
 from ttfm.data.densities import Ring
 from ttfm.losses import load_modules
 from ttfm.networks.mlp import MLP
+from ttfm.training.ranks import Ranks
 from ttfm.training.states import State, States
 from ttfm.training.trainer import Trainer, TrainingOptions, Trajectories
 
@@ -13,7 +14,7 @@ LOSSES = load_modules()
 ITERATIONS = 12
 
 
-def trainer(name, **options):
+def trainer(name, ranks=None, **options):
     ring, loss = Ring(), LOSSES[name]()
     torch.manual_seed(0)
     trajectories = None
@@ -22,8 +23,9 @@ def trainer(name, **options):
         path = torch.randn(5, 64, 2)
         trajectories = Trajectories(times, path, {k: torch.linspace(0, 1, k + 1) for k in (1, 2, 4, 8)})
     network = loss.wrap(MLP((2,), width=8, depth=2), (2,), trajectories.schedules if trajectories else None)
-    settings = TrainingOptions(iterations=ITERATIONS, batch=16, log_every=5, probe_every=0, **options)
-    return Trainer(network, loss, ring, ring.field(), settings, 0, trajectories=trajectories)
+    settings = {"iterations": ITERATIONS, "batch": 16, "log_every": 5, "probe_every": 0} | options
+    together = {"trajectories": trajectories, "ranks": ranks or Ranks()}
+    return Trainer(network, loss, ring, ring.field(), TrainingOptions(**settings), 0, **together)
 
 
 def numbers(rows):

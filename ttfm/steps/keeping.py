@@ -19,6 +19,7 @@ from ttfm.steps.common import path_argument
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ttfm.training.ranks import Ranks
     from ttfm.training.states import State
 
 SAVE_EVERY, TRAIN_AT_MOST = "TTFM_SAVE_EVERY", "TTFM_TRAIN_AT_MOST"
@@ -26,6 +27,8 @@ SAVE_EVERY, TRAIN_AT_MOST = "TTFM_SAVE_EVERY", "TTFM_TRAIN_AT_MOST"
 INTERVAL = 60.0
 COST = 0.02
 """Largest share of the time that saving may take: after a save that took long the next one waits for longer."""
+AGREED = 10
+"""Steps after which several ranks agree on whether to stop."""
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 INPUTS = ("teacher", "solution", "trajectories", "start", "images")
 """Arguments whose files decide what a training does."""
@@ -61,9 +64,11 @@ class Keeper:
         arguments: with ``state``, ``save_every`` and ``train_at_most``, and the paths of :data:`INPUTS`.
         config: the resolved config of the run.
         device: where it trains.
+        ranks: the processes that train together; alone by default. The first of them saves.
     """
 
-    def __init__(self, arguments: argparse.Namespace, config: dict[str, Any], device: str):
+    def __init__(self, arguments: argparse.Namespace, config: dict[str, Any], device: str, ranks: Ranks | None = None):
+        from ttfm.training.ranks import Ranks
         from ttfm.training.states import States
 
         folder = getattr(arguments, "state", None)
@@ -73,6 +78,9 @@ class Keeper:
         # Clocks of the day may jump; these do not.
         self._end = time.monotonic() + limit if limit else float("inf")
         self._due = time.monotonic() + self._every
+        self._ranks = ranks or Ranks()
+        self._device = device
+        self._steps = 0
         self._signal = ""
         self._before: dict[signal.Signals, Any] = {}
 
@@ -92,7 +100,12 @@ class Keeper:
 
     def newest(self) -> State | None:
         """The state to go on from, if there is one."""
-        return self.states.newest() if self.states else None
+        if self.states is None:
+            return None
+        # The first rank sets aside what is damaged; the others look when it has done so.
+        found = self.states.newest() if self._ranks.rank == 0 else None
+        self._ranks.wait()
+        return found if self._ranks.rank == 0 else self.states.newest()
 
     def after_step(self, state: Callable[[], State]) -> None:
         """Save ``state()`` if it is time to.
@@ -104,10 +117,17 @@ class Keeper:
             return
         before = time.monotonic()
         stop = self._signal or ("the time limit" if before >= self._end else "")
-        if not stop and before < self._due:
+        if self._ranks.count > 1:
+            # All of them stop after the same step, or none does. To agree makes a GPU wait.
+            self._steps += 1
+            asked = self._steps % AGREED == 0
+            stop = (stop or "another rank") if asked and self._ranks.any(bool(stop), self._device) else ""
+        if not stop and (before < self._due or self._ranks.rank):
             return
         found = state()
-        saved = self.states.save(found)
+        saved = self._ranks.rank > 0 or self.states.save(found)
+        if stop:
+            saved = not self._ranks.any(not saved, self._device)
         after = time.monotonic()
         self._due = after + max(self._every, (after - before) / COST)
         if stop and saved:
@@ -120,7 +140,7 @@ class Keeper:
 
     def clear(self) -> None:
         """Remove the states of a training that has come to its end."""
-        if self.states:
+        if self.states and self._ranks.rank == 0:
             self.states.clear()
 
 

@@ -88,6 +88,7 @@ def _train(config: dict[str, Any], device: str, started: str, arguments: argpars
     from ttfm.evaluation import paired
     from ttfm.flow.flow_map import FlowMap
     from ttfm.registry import build_data, build_source
+    from ttfm.training.ranks import join
     from ttfm.training.trainer import Trainer, TrainingOptions
 
     loss = build_loss(config)
@@ -121,6 +122,7 @@ def _train(config: dict[str, Any], device: str, started: str, arguments: argpars
         probe=None if loss.learns == "own" else map_error,
         trajectories=trajectories,
         source=build_source(config["source"], data),
+        ranks=join(device),
     )
     limit = paired.DIVERGED * distance(x1, torch.zeros_like(x1))
     run_training(trainer, config, device, started, arguments, before, limit)

@@ -26,6 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     from ttfm.registry import build_data, build_network, build_source
     from ttfm.seeds import generator
+    from ttfm.training.ranks import join
     from ttfm.training.trainer import Trainer, TrainingOptions
 
     started = now()
@@ -45,5 +46,6 @@ def run(arguments: argparse.Namespace) -> None:
         config["seed"],
         stream="teacher-batch",
         source=build_source(config["source"], data),
+        ranks=join(device),
     )
     run_training(trainer, config, device, started, arguments)

@@ -76,12 +76,14 @@ def run_training(
 
     log.info("%s: %s, %d iterations of batch %d on %s", label, trainer.loss, options.iterations, options.batch, device)
     with ExitStack() as stack:
-        events = stack.enter_context(event_files(outputs.tensorboard))
+        first = trainer.ranks.rank == 0
+        events = stack.enter_context(event_files(outputs.tensorboard if first else None))
         # disable=None: no bar where the output is not a terminal.
+        quiet = None if first else True
         bar = stack.enter_context(
-            tqdm(total=options.iterations, desc=label, unit="step", disable=None, mininterval=0.5)
+            tqdm(total=options.iterations, desc=label, unit="step", disable=quiet, mininterval=0.5)
         )
-        keeper = stack.enter_context(Keeper(outputs, config, device))
+        keeper = stack.enter_context(Keeper(outputs, config, device, trainer.ranks))
         if earlier := keeper.newest():
             trainer.restore(earlier)
             rows, seconds = earlier.numbers["rows"], earlier.numbers["kept"]
@@ -116,6 +118,9 @@ def run_training(
     if status == "ok" and limit is not None and final > limit:
         status, reason = "failed", f"diverged: map error {final:.3g} at the end of training (seed {config['seed']})"
         log.error("%s: %s", label, reason)
+    if not first:
+        # What the first rank writes would be the same.
+        return
     save_weights(Path(outputs.weights), trainer.evaluation.network, {"problem": config["problem"], "status": status})
     if outputs.snapshots:
         save_tensors(outputs.snapshots, kept, {"status": status} | seconds)

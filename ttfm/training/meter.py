@@ -32,10 +32,9 @@ class Meter:
         self.sums: dict[str, float] = {}
         self._unseen: list[tuple[int, list[str], Tensor]] = []
 
-    def add(self, step: int, total: Tensor, terms: dict[str, Tensor]) -> None:
-        """Note step ``step`` (from 1): the scalar that is minimised, and the terms' values per sample ``(B,)``."""
-        values = {"loss": total.detach()} | {name: value.detach().mean() for name, value in terms.items()}
-        self._unseen.append((step, list(values), torch.stack(list(values.values()))))
+    def add(self, step: int, names: list[str], values: Tensor) -> None:
+        """Note step ``step`` (from 1): the scalar that is minimised and the terms' means, ``(len(names),)``."""
+        self._unseen.append((step, names, values))
 
     def look(self) -> None:
         """Read all that was noted since the last look.

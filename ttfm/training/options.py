@@ -20,6 +20,9 @@ class TrainingOptions:
     Attributes:
         iterations: number of optimizer steps.
         batch: samples per step.
+        parts: parts that a batch is computed in, one after another or shared out among ranks, and whose gradients are
+            averaged: less memory for the same step. What a loss computes of a whole batch it computes of a part. Every
+            part has randomness of its own, so that numbers depend on the parts and not on the ranks.
         lr: peak learning rate of AdamW.
         warmup: steps of linear warm-up of the learning rate.
         schedule: "cosine" and "linear" decay the learning rate to zero over ``iterations``, "constant" keeps it,
@@ -49,6 +52,7 @@ class TrainingOptions:
 
     iterations: Count = 4000
     batch: Count = 256
+    parts: Count = 1
     lr: Positive = 1e-3
     warmup: Annotated[int, Range(0)] = 0
     schedule: Literal["cosine", "constant", "linear", "inverse_sqrt"] = "cosine"
@@ -68,12 +72,19 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         if self.snapshots and max(self.snapshots) > self.iterations:
             raise ValueError(f"snapshots: {max(self.snapshots)} is after the last of {self.iterations} iterations")
+        if self.batch % self.parts:
+            raise ValueError(f"parts: a batch of {self.batch} cannot be divided into {self.parts} equal parts")
         if self.schedule == "inverse_sqrt" and not self.decay_after:
             raise ValueError("decay_after: the schedule 'inverse_sqrt' needs the step after which it decays, 1 or more")
         if not self.averages or len(set(self.averages)) < len(self.averages):
             raise ValueError(f"ema: {self.ema!r} is not allowed; at least one value, each of them once")
         if self.ema_profile == "power" and not all(0 < width < WIDEST for width in self.averages):
             raise ValueError(f"ema: {self.ema!r} is not allowed; relative widths lie between 0 and {WIDEST:.4f}")
+
+    @property
+    def part(self) -> int:
+        """Samples of a part of a batch."""
+        return self.batch // self.parts
 
     @property
     def averages(self) -> list[float]:

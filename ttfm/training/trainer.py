@@ -21,6 +21,7 @@ from ttfm.training.clock import seconds
 from ttfm.training.ema import EMA, PowerEMA
 from ttfm.training.meter import Meter, NonFiniteError
 from ttfm.training.options import TrainingOptions
+from ttfm.training.ranks import Ranks
 from ttfm.training.states import State
 
 __all__ = ["Data", "NonFiniteError", "Progress", "Trainer", "TrainingOptions", "Trajectories"]
@@ -73,6 +74,7 @@ class Trainer:
         probe: measures the map error of the evaluation EMA, called every ``options.probe_every`` steps.
         trajectories: the teacher's stored trajectories, for losses that train on them.
         source: the distribution of noise.
+        ranks: the processes that train together, each with a network, data and options of its own that are the same.
         step: training steps done.
     """
 
@@ -86,6 +88,7 @@ class Trainer:
     probe: Callable[[nn.Module], float] | None = None
     trajectories: Trajectories | None = None
     source: Source = field(default_factory=Gaussian)
+    ranks: Ranks = field(default_factory=Ranks)
     step: int = 0
     seconds: float = 0.0
     calls: dict[str, float] = field(default_factory=dict)
@@ -96,6 +99,11 @@ class Trainer:
             raise ValueError(f"loss {self.loss.name!r} needs a teacher's velocity field and none was given")
         if self.loss.offline and self.trajectories is None:
             raise ValueError(f"loss {self.loss.name!r} trains on the teacher's stored trajectories and none were given")
+        if self.options.parts % self.ranks.count:
+            raise ValueError(
+                f"training.parts: {self.options.parts} parts of a batch cannot be shared out evenly among"
+                f" {self.ranks.count} ranks; give a multiple of their number"
+            )
         self._classes = classes_of(self.network)
         found = getattr(self.data, "classes", self._classes if hasattr(self.data, "draw") else 0)
         if self._classes and found != self._classes:
@@ -125,12 +133,13 @@ class Trainer:
         self._teacher_calls += len(x) * getattr(self.teacher, "evaluations", 1)
         return self.teacher(t, x)
 
-    def batch(self, step: int, device: torch.device) -> Batch:
-        """The batch of ``step``: a function of (seed, step) alone, whatever the loss.
+    def batch(self, step: int, device: torch.device, part: int = 0) -> Batch:
+        """A part of the batch of ``step``: a function of (seed, step, part) alone, whatever the loss.
 
         Times are ordered pairs, uniform on 0 <= s <= t <= 1.
         """
-        source = generator(self.seed, self.stream, step, device)
+        stream = f"{self.stream}-part-{part}" if part else self.stream
+        source = generator(self.seed, stream, step, device)
         x1, labels = self._draw(source)
         if device.type == "cuda" and x1.device.type == "cpu":
             # Only from pinned memory does a copy not wait for the GPU.
@@ -140,21 +149,21 @@ class Trainer:
         s, t = torch.rand(2, len(x1), generator=source, device=device).sort(dim=0).values
         progress = step / self.options.iterations
         if not (self.loss.offline and self.trajectories):
-            return Batch(x0, x1, s, t, source, progress, labels=self._with_null(labels, step, device))
+            return Batch(x0, x1, s, t, source, progress, labels=self._with_null(labels, step, device, stream))
         stored = self.trajectories
         index = torch.randint(stored.path.shape[1], (len(x1),), generator=source, device=device)
         path = stored.path[:, index]
         labels = None if stored.labels is None else stored.labels[index]
-        labels = self._with_null(labels, step, device)
+        labels = self._with_null(labels, step, device, stream)
         return Batch(path[0], path[-1], s, t, source, progress, stored.times, path, stored.schedules, labels)
 
     def _draw(self, source: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """A batch of data and, for a network with classes, their labels."""
         if not self._classes:
-            return self.data.sample(self.options.batch, source), None
-        return self.data.draw(self.options.batch, source)  # type: ignore[attr-defined]
+            return self.data.sample(self.options.part, source), None
+        return self.data.draw(self.options.part, source)  # type: ignore[attr-defined]
 
-    def _with_null(self, labels: Tensor | None, step: int, device: torch.device) -> Tensor | None:
+    def _with_null(self, labels: Tensor | None, step: int, device: torch.device, stream: str) -> Tensor | None:
         """The labels with the null class in place of those that are dropped; of a stream of their own."""
         if not self._classes:
             return None
@@ -163,7 +172,7 @@ class Trainer:
         labels = labels.to(device, non_blocking=True)
         if not self.options.label_dropout:
             return labels
-        source = generator(self.seed, f"{self.stream}-labels", step, device)
+        source = generator(self.seed, f"{stream}-labels", step, device)
         dropped = torch.rand(len(labels), generator=source, device=device) < self.options.label_dropout
         return torch.where(dropped, self._classes, labels)
 
@@ -191,16 +200,22 @@ class Trainer:
         started = seconds(device)
         if self._target_ema and self.loss.stages and step and self._stage(step) > self._stage(step - 1):
             self._target_ema.update()
-        batch = self.batch(step, device)
         teacher = self._ask_teacher if self.loss.needs_teacher else None
-        with bound(batch.labels):
-            terms = self.loss.terms(batch, self.student, self.target, teacher)
-        total = self.loss.total(terms)
-        self.meter.add(step + 1, total, terms)
+        self.optimizer.zero_grad()
+        values: dict[str, Tensor] = {}
+        for part in range(self.ranks.rank, options.parts, self.ranks.count):
+            batch = self.batch(step, device, part)
+            with bound(batch.labels):
+                terms = self.loss.terms(batch, self.student, self.target, teacher)
+            total = self.loss.total(terms) / options.parts
+            total.backward()
+            found = {"loss": total.detach()}
+            found |= {name: value.detach().mean() / options.parts for name, value in terms.items()}
+            values = {name: values.get(name, 0.0) + value for name, value in found.items()}
+        self.meter.add(step + 1, list(values), self.ranks.sum(torch.stack(list(values.values()))))
         if device.type != "cuda":
             self.meter.look()
-        self.optimizer.zero_grad()
-        total.backward()
+        self.ranks.sum_gradients(self.optimizer.weights)
         if options.clip:
             nn.utils.clip_grad_norm_(self.optimizer.weights, options.clip)
         self.optimizer.step(options.learning_rate(step))
@@ -212,7 +227,7 @@ class Trainer:
             self.meter.look()
         self.seconds += seconds(device) - started
         self.calls = self._count_calls(step + 1)
-        self.terms = list(dict.fromkeys([*self.terms, *terms]))
+        self.terms = list(dict.fromkeys([*self.terms, *(name for name in values if name != "loss")]))
 
     def state(self) -> State:
         """All that the steps to come depend on, and what the steps so far are reported by.
@@ -298,4 +313,6 @@ class Trainer:
         forward = sum(model.calls["forward"] for model in models) / batch
         jvp = sum(model.calls["jvp"] for model in models) / batch
         backward = sum(model.calls["differentiated"] for model in models) / batch
-        return {"forward": forward, "backward": backward, "jvp": jvp, "teacher": self._teacher_calls / batch}
+        found = {"forward": forward, "backward": backward, "jvp": jvp, "teacher": self._teacher_calls / batch}
+        # Every rank makes the same share of them.
+        return {name: calls * self.ranks.count for name, calls in found.items()}

@@ -1,0 +1,67 @@
+"""The fault suite in full: ``make faults``, or ``python -m tests.faults --kills 20 --only kill``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+import traceback
+from itertools import cycle
+from pathlib import Path
+
+from tests.faults.kinds import ONCE, TARGETS, Lost, Skipped, kills, prepare
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--kills", type=int, default=100, help="kills at random moments (default 100)")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--only", default="", help="inject only faults whose name holds this")
+    parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        bench = prepare((options.folder or Path(temporary)) / "project", options.seed)
+        print(f"undisturbed: {bench.span:.0f} s", flush=True)
+        rows: dict[str, list[int | str]] = {}
+        for name, inject in ONCE.items():
+            if options.only in name:
+                started = time.monotonic()
+                try:
+                    inject(bench)
+                    rows[name] = [1, 1, 0, ""]
+                except Skipped as reason:
+                    rows[name] = [0, 0, 0, f"skipped: {reason}"]
+                except (Lost, OSError, ValueError):
+                    rows[name] = [1, 0, 1, ""]
+                    traceback.print_exc()
+                print(f"{name}: {rows[name]}, {time.monotonic() - started:.0f} s", flush=True)
+        for target in cycle(TARGETS):
+            name = f"kill -9 of {'all at once' if target == 'everything' else target}"
+            if sum(int(row[0]) for key, row in rows.items() if key.startswith("kill")) >= options.kills:
+                break
+            if not any(options.only in f"kill -9 of {t}" for t in TARGETS):
+                break
+            if options.only not in name:
+                continue
+            row = rows.setdefault(name, [0, 0, 0, ""])
+            count = 0
+            try:
+                for _ in kills(bench, target):
+                    count += 1
+                row[1] = int(row[1]) + count
+            except Lost:
+                row[2] = int(row[2]) + count
+                traceback.print_exc()
+            row[0] = int(row[0]) + count
+            print(f"{name}: {row}", flush=True)
+    print(f"\n{'fault':<24} injected survived lost")
+    for name, (injected, survived, lost, note) in rows.items():
+        print(f"{name:<24} {injected:>8} {survived:>8} {lost:>4} {note}")
+    totals = [sum(int(row[column]) for row in rows.values()) for column in range(3)]
+    print(f"{'all':<24} {totals[0]:>8} {totals[1]:>8} {totals[2]:>4}")
+    sys.exit(bool(totals[2]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,264 @@
+"""The faults: each is injected once, and says whether all was as it should be afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.workspace import LIMIT, Workspace, wait_until
+
+TRAINERS = ("teacher", "student")
+
+
+class Skipped(Exception):
+    """The fault cannot be injected here; why."""
+
+
+class Lost(AssertionError):
+    """Work, a number or the way back was lost; what."""
+
+
+def require(condition: object, what: str) -> None:
+    if not condition:
+        raise Lost(what)
+
+
+@dataclass
+class Bench:
+    """A workspace, the tables of its undisturbed run, and a source of random moments.
+
+    Attributes:
+        span: seconds of the undisturbed run.
+    """
+
+    workspace: Workspace
+    reference: dict[str, bytes]
+    random: random.Random
+    span: float
+
+    def completes(self, fault: str) -> None:
+        """The same command again ends well, with the numbers of the undisturbed run."""
+        status, output = self.workspace.run()
+        require(status == 0, f"the same command failed after {fault}: {output[-2000:]}")
+        self.unchanged(fault)
+
+    def unchanged(self, fault: str) -> None:
+        """The tables are those of the undisturbed run, and no state is left."""
+        require(self.workspace.tables() == self.reference, f"tables changed after {fault}")
+        require(self.workspace.page.is_file(), f"no page after {fault}")
+        left = [path for path in self.workspace.results.glob("**/state/*") if not path.name.startswith("damaged-")]
+        require(not left, f"states are left after {fault}: {left}")
+
+
+def prepare(folder: Path, seed: int) -> Bench:
+    """Run the experiment once, undisturbed."""
+    workspace = Workspace(folder)
+    started = time.monotonic()
+    status, output = workspace.run()
+    require(status == 0, output)
+    return Bench(workspace, workspace.tables(), random.Random(seed), time.monotonic() - started)
+
+
+def kills(bench: Bench, target: str) -> Iterator[None]:
+    """Kill a trainer, any job, Snakemake alone or all at once, at random moments, until the DAG has come to its end.
+
+    Yields after every kill. At the end the tables must be those of the undisturbed run, and nothing done twice.
+    """
+    workspace = bench.workspace
+    workspace.clear()
+    finished: dict[Path, int] = {}
+    status = 1
+    while status:
+        run = workspace.start()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run.wait(timeout=bench.random.uniform(0.05, 0.5) * bench.span)
+        found: list[int] = []
+        while run.poll() is None and not found:
+            found = victims(workspace, run, target)
+        finished |= workspace.finished()
+        chosen = found if target == "everything" else found and [bench.random.choice(found)]
+        hit = [pid for pid in chosen if _kill(pid)]
+        status = run.wait(timeout=LIMIT)
+        if hit:
+            yield
+    again = [path for path, written in finished.items() if path.stat().st_mtime_ns != written]
+    require(not again, f"done twice after kills of {target}: {again}")
+    bench.unchanged(f"kills of {target}")
+
+
+def victims(workspace: Workspace, run: subprocess.Popen[bytes], target: str) -> list[int]:
+    """Processes to choose from."""
+    if target == "trainer":
+        return [pid for step in TRAINERS for pid in workspace.jobs(step)]
+    if target == "job":
+        return workspace.jobs()
+    return [run.pid] if target == "snakemake" else [run.pid, *workspace.jobs()]
+
+
+def _kill(pid: int) -> bool:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def out_of_memory(bench: Bench) -> None:
+    """A trainer may not allocate any more."""
+    workspace = bench.workspace
+    workspace.clear()
+    run = workspace.start()
+    require(wait_until(lambda: workspace.jobs("student"), run), "no student was ever trained")
+    (pid, *_) = workspace.jobs("student")
+    time.sleep(bench.random.uniform(1, 4))
+    try:
+        resource.prlimit(pid, resource.RLIMIT_AS, (2**20, 2**20))
+    except (ProcessLookupError, PermissionError) as error:
+        workspace.end(run)
+        raise Skipped(str(error)) from None
+    run.wait(timeout=LIMIT)
+    bench.completes("memory ran out")
+
+
+def _mounted(bench: Bench, options: str) -> Path:
+    target = bench.workspace.folder / "results"
+    target.mkdir(exist_ok=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(target)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise Skipped(f"no tmpfs can be mounted here: {done.stderr.strip()}")
+    return target
+
+
+def _remount(target: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(target)], check=True)
+
+
+def disk_full(bench: Bench) -> None:
+    """The disk is full at some point of the run, then has room again."""
+    bench.workspace.clear()
+    target = _mounted(bench, "size=64m")
+    try:
+        status, output = bench.workspace.run()
+        require(status == 0, output)
+        used = sum(path.stat().st_blocks * 512 for path in target.rglob("*"))
+        for share in (0.15, 0.5, 0.8):
+            bench.workspace.clear()
+            _remount(target, f"size={int(used * share) // 4096 * 4096}")
+            status, output = bench.workspace.run()
+            require(status != 0, f"a disk with {share:.0%} of the room sufficed")
+            require("No space left on device" in output, f"a full disk is not named: {output[-2000:]}")
+            _remount(target, "size=64m")
+            bench.completes("the disk was full")
+    finally:
+        subprocess.run(["umount", "-l", str(target)], check=True)
+
+
+def read_only(bench: Bench) -> None:
+    """The results can be read and not written for a while."""
+    bench.workspace.clear()
+    target = _mounted(bench, "size=64m")
+    try:
+        run = bench.workspace.start()
+        require(wait_until(lambda: bench.workspace.jobs("student"), run), "no student was ever trained")
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        _remount(target, "ro")
+        status, output = bench.workspace.run()
+        require(status != 0, "a run succeeded in a folder that cannot be written")
+        require("Read-only file system" in output, f"a read-only folder is not named: {output[-2000:]}")
+        _remount(target, "rw")
+        bench.completes("the folder was read-only")
+    finally:
+        subprocess.run(["umount", "-l", str(target)], check=True)
+
+
+def damage(*files: str, downstream: str) -> Callable[[Bench], None]:
+    """A byte of a finished result changes, its date does not; what was made of it is asked for again."""
+
+    def inject(bench: Bench) -> None:
+        workspace = bench.workspace
+        if workspace.tables() != bench.reference:
+            bench.completes("another fault")
+        for file in files:
+            path, made = workspace.results / file, workspace.results / downstream
+            before = path.stat()
+            content = bytearray(path.read_bytes())
+            content[bench.random.randrange(len(content))] ^= 1 << bench.random.randrange(8)
+            path.write_bytes(content)
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+            (workspace.page if downstream == "page" else made).unlink()
+            status, output = workspace.run()
+            require(status != 0, f"damage to {file} was not noticed")
+            require(f"{path.name}: damaged" in output, f"damage to {file} is not named: {output[-2000:]}")
+            bench.completes(f"damage to {file}")
+            require(path.with_name(f"damaged-{path.name}").is_file(), f"damaged {file} was not set aside")
+
+    return inject
+
+
+def damaged_state(bench: Bench) -> None:
+    """The newest state of an interrupted training is cut off."""
+    workspace = bench.workspace
+    workspace.clear()
+    run = workspace.start()
+    states = lambda: sorted(workspace.results.glob("ring/*/*/state/step-*.json"))  # noqa: E731
+    require(wait_until(lambda: len(states()) > 1, run), "no state was ever kept")
+    workspace.end(run)
+    for path in states():
+        tensors = path.with_suffix(".safetensors")
+        tensors.write_bytes(tensors.read_bytes()[:-1])
+    bench.completes("states were damaged")
+
+
+def clock_jumps(bench: Bench) -> None:
+    """The clock was two hours ahead when half of the results were made."""
+    workspace = bench.workspace
+    workspace.clear()
+    run = workspace.start()
+    wait_until(lambda: list(workspace.results.glob("ring/*/*/record.json")), run)
+    workspace.end(run)
+    ahead = time.time() + 7200
+    for path in workspace.results.rglob("*"):
+        if path.is_file():
+            os.utime(path, (ahead, ahead))
+    bench.completes("the clock jumped")
+
+
+def two_at_once(bench: Bench) -> None:
+    """The command is given a second time while the first run is at work."""
+    workspace = bench.workspace
+    workspace.clear()
+    run = workspace.start()
+    require(wait_until(lambda: workspace.jobs("student"), run), "no student was ever trained")
+    log = workspace.folder / "second-log"
+    status = workspace.start(log).wait(timeout=LIMIT)
+    require(status != 0, "a second run worked in the folder of the first")
+    require("lock" in log.read_text().lower(), f"the lock is not named: {log.read_text()[-2000:]}")
+    require(run.wait(timeout=LIMIT) == 0, f"the first run failed: {workspace.log.read_text()[-2000:]}")
+    bench.unchanged("two runs at once")
+
+
+ONCE: dict[str, Callable[[Bench], None]] = {
+    "disk full": disk_full,
+    "read-only results": read_only,
+    "out of memory": out_of_memory,
+    "damaged weights": damage(
+        "ring/teacher/weights.safetensors", "ring/itvm/0/weights.safetensors", downstream="ring/itvm/0/metrics.csv"
+    ),
+    "damaged arrays": damage("data.npz", "solution.npz", downstream="ring/itvm/0/metrics.csv"),
+    "damaged samples": damage("ring/itvm/0/samples.npz", downstream="page"),
+    "damaged state": damaged_state,
+    "clock that jumps": clock_jumps,
+    "two runs at once": two_at_once,
+}
+TARGETS = ("trainer", "job", "snakemake", "everything")

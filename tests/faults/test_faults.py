@@ -1,0 +1,39 @@
+"""The fault suite in its short form: some kills, and each fault that needs no right to mount."""
+
+import pytest
+
+from tests.faults.kinds import ONCE, TARGETS, Lost, Skipped, kills, prepare, require
+
+pytestmark = pytest.mark.workflow
+SHORT = ("out of memory", "damaged weights", "damaged state", "two runs at once")
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    return prepare(tmp_path_factory.mktemp("faults") / "project", seed=1)
+
+
+@pytest.mark.parametrize("target", ["trainer", "everything"])
+def test_kills_lose_no_work_and_change_no_number(bench, target):
+    assert target in TARGETS
+    assert sum(1 for _ in kills(bench, target)) > 0
+
+
+@pytest.mark.parametrize("name", ONCE)
+def test_the_same_command_completes_after_a_fault(bench, name, request):
+    if name not in SHORT and not request.config.getoption("slow"):
+        pytest.skip("only with --slow, or by make faults")
+    try:
+        ONCE[name](bench)
+    except Skipped as reason:
+        pytest.skip(str(reason))
+
+
+def test_a_changed_table_is_a_loss(bench):
+    """The suite can fail."""
+    name, content = next(iter(bench.reference.items()))
+    bench.reference[name] = content + b"x"
+    with pytest.raises(Lost, match="tables changed after nothing"):
+        bench.unchanged("nothing")
+    bench.reference[name] = content
+    require(True, "")

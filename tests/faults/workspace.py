@@ -1,0 +1,102 @@
+"""A small experiment in a folder of its own, whose runs can be disturbed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.workflow.project import POINTS, checkout, surroundings, write
+
+TIMED = ("cost", "methods")
+"""Tables that hold times, which no two runs share."""
+LIMIT = 900
+"""Seconds after which a run counts as lost."""
+
+
+def experiment() -> dict:
+    """Two losses and two seeds on the ring, trained for so long that a fault can hit them."""
+    ring = POINTS["problems"]["ring"]
+    ring = ring | {"training": ring["training"] | {"iterations": 600, "probe_every": 200}}
+    return POINTS | {"name": "faults", "seeds": [0, 1], "problems": {"ring": ring}}
+
+
+class Workspace:
+    """A copy of the project in ``folder``, with the experiment's results below it."""
+
+    def __init__(self, folder: Path):
+        self.folder = checkout(folder).resolve()
+        self.arguments = write(folder, experiment())
+        self.results = folder / "results" / "faults"
+        self.page = folder / "report" / "faults" / "index.html"
+        self.log = folder / "log"
+
+    def clear(self) -> None:
+        """Forget everything that was computed."""
+        for path in (self.folder / "results", self.folder / "report", self.folder / ".snakemake"):
+            for entry in path.iterdir() if path.is_dir() else ():
+                # The folder itself may be a mount point.
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+    def start(self, log: Path | None = None) -> subprocess.Popen[bytes]:
+        """The command, in a process group of its own; states are kept five times a second."""
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", *self.arguments]
+        environment = surroundings(self.folder) | {"TTFM_SAVE_EVERY": "0.2"}
+        with (log or self.log).open("w") as stream:
+            return subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdout=stream, stderr=stream, start_new_session=True
+            )
+
+    def run(self) -> tuple[int, str]:
+        """Exit status and output of the command."""
+        status = self.start().wait(timeout=LIMIT)
+        return status, self.log.read_text(errors="replace")
+
+    def tables(self) -> dict[str, bytes]:
+        """The content of every table that holds no times."""
+        found = [self.results / "metrics.csv", *sorted((self.results / "tables").glob("*.csv"))]
+        return {path.name: path.read_bytes() for path in found if path.stem not in TIMED}
+
+    def finished(self) -> dict[Path, int]:
+        """When each record of a job that came to its end was written; what was written just now is left out."""
+        recent = time.time_ns() - 5 * 10**9
+        found = {path: path.stat().st_mtime_ns for path in self.results.glob("**/*.json") if "plan" not in path.parts}
+        return {path: written for path, written in found.items() if written < recent and "state" not in path.parts}
+
+    def jobs(self, step: str = "") -> list[int]:
+        """Processes that run a step of this folder, all steps or one of them."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    words = (entry / "cmdline").read_bytes().split(b"\0")
+                    if words[1:3] == [b"-m", b"ttfm"] and (entry / "cwd").readlink() == self.folder:
+                        found += [int(entry.name)] if not step or words[3] == step.encode() else []
+                except OSError:
+                    continue
+        return found
+
+    def end(self, run: subprocess.Popen[bytes]) -> None:
+        """Kill what is left of a run, orphans of it too."""
+        for pid in [run.pid, *self.jobs()]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        run.wait()
+
+
+def wait_until(condition, run: subprocess.Popen[bytes] | None = None, seconds: float = LIMIT) -> bool:
+    """Whether ``condition()`` came true while ``run`` was alive."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        if run is not None and run.poll() is not None:
+            return False
+        time.sleep(0.01)
+    return False

@@ -1,0 +1,92 @@
+"""A batch in parts, computed one after another or by several ranks, is one step of the joint batch for every loss."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.training.test_states import trainer
+from ttfm.losses import load_modules
+from ttfm.training.ranks import Ranks, join
+
+LOSSES = sorted(load_modules())
+STEPS = 2
+
+
+def trained(name, ranks=None):
+    """Weights, averages and the curve's numbers after some steps of a batch in two parts."""
+    run = trainer(name, parts=2, ranks=ranks)
+    rows = []
+    for progress in run.run():
+        if progress.step == STEPS:
+            rows = [value / STEPS for _, value in sorted(run.meter.sums.items())]
+            break
+    found = {f"{name}/{part}/{k}": v for part, n in run._networks().items() for k, v in n.state_dict().items()}
+    calls = torch.tensor([run.calls[key] for key in sorted(run.calls)])
+    return found | {f"{name}/sums": torch.tensor(rows), f"{name}/calls": calls}
+
+
+def main(path):
+    """What each rank does; the first writes."""
+    torch.set_num_threads(1)
+    ranks = join("cpu")
+    found = {}
+    for name in LOSSES:
+        found |= trained(name, ranks)
+    if ranks.rank == 0:
+        save_file({name: value.clone() for name, value in found.items()}, path)
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    path = tmp_path_factory.mktemp("ranks") / "found.safetensors"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*launch, "-m", "tests.training.test_ranks", str(path)], capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    return load_file(path)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_two_ranks_train_as_one_process_does(name, shared):
+    for key, alone in trained(name).items():
+        torch.testing.assert_close(shared[key], alone, rtol=1e-5, atol=1e-6, msg=lambda text, key=key: f"{key}: {text}")
+
+
+@pytest.mark.parametrize("name", ["fm", "itvm", "lfmd"])
+def test_the_gradient_of_two_parts_is_the_mean_of_theirs(name):
+    run, halves = trainer(name, parts=2), trainer(name, parts=2)
+    gradients = []
+    for part in range(2):
+        halves.network.zero_grad()
+        batch = halves.batch(0, torch.device("cpu"), part)
+        assert len(batch.x0) == 8
+        terms = halves.loss.terms(batch, halves.student, halves.target, halves.teacher)
+        halves.loss.total(terms).backward()
+        gradients.append([None if w.grad is None else w.grad.clone() for w in halves.network.parameters()])
+    next(run.run())
+    for weight, first, second in zip(run.network.parameters(), *gradients, strict=True):
+        if weight.grad is not None:
+            torch.testing.assert_close(weight.grad, (first + second) / 2)
+
+
+def test_parts_differ_and_the_first_is_that_of_a_batch_in_one():
+    run, whole = trainer("fm", parts=2), trainer("fm", batch=8)
+    first, second = (run.batch(3, torch.device("cpu"), part) for part in range(2))
+    assert torch.equal(first.x1, whole.batch(3, torch.device("cpu")).x1)
+    assert not torch.equal(first.x0, second.x0)
+
+
+def test_parts_that_ranks_cannot_share_evenly_are_refused():
+    with pytest.raises(ValueError, match=r"training\.parts: 2 parts .* among 3 ranks"):
+        trainer("fm", parts=2, ranks=Ranks(0, 3))
+    with pytest.raises(ValueError, match="parts: a batch of 16 cannot be divided into 3"):
+        trainer("fm", parts=3)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
