@@ -15,7 +15,7 @@ RULES = {
 ON_GPU = {
     match[1]
     for path in Path("workflow/rules").glob("*.smk")
-    for match in re.finditer(r"^rule (\w+):(?:(?!^rule ).)*?gpu=1", path.read_text(), re.M | re.S)
+    for match in re.finditer(r"^rule (\w+):(?:(?!^rule ).)*?gpu=(?:1|RANKS)", path.read_text(), re.M | re.S)
 }
 
 

@@ -137,6 +137,8 @@ def _start_ranks(arguments: list[str]) -> None:
     if not text.isdigit() or int(text) < 1:
         _stop(f"environment variable {RANKS}: {text!r} is not a number of ranks, 1 or more")
     if int(text) > 1 and "LOCAL_RANK" not in os.environ:
+        # Each rank has a core of its own; a workflow counts the cores of all of them as this step's.
+        os.environ["OMP_NUM_THREADS"] = "1"
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={text}"]
         os.execv(sys.executable, [*launcher, "-m", "ttfm", *arguments])
 

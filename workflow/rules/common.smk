@@ -48,6 +48,10 @@ def each_seed(pattern):
     return expand(pattern, seed=SEEDS, allow_missing=True)
 
 
+# Processes that train one network together. What is no number is refused by the trainings, in words.
+RANKS = os.environ.get("TTFM_RANKS", "1")
+RANKS = int(RANKS) if RANKS.isdigit() else 1
+
 NOTHING = "(?!)"
 # Bytes of generated images per set above which they are deleted once they are scored.
 KEPT_BYTES = 2**24

@@ -21,9 +21,9 @@ rule student:
         f"{ROOT}/benchmarks/{{problem}}/{{student}}/{{seed}}/student.tsv"
     # Long jobs before short ones, so that no core is idle at the end.
     priority: 10
-    threads: 1
+    threads: RANKS
     resources:
-        gpu=1,
+        gpu=RANKS,
     params:
         images=images_argument,
         start=arguments_of(student_start),

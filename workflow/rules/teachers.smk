@@ -16,9 +16,9 @@ rule teacher:
         f"{ROOT}/benchmarks/{{problem}}/teacher.tsv"
     # Teachers first: everything else waits for them.
     priority: 100
-    threads: 1
+    threads: RANKS
     resources:
-        gpu=1,
+        gpu=RANKS,
     params:
         images=images_argument,
         # Not an output: Snakemake removes those of a job that was interrupted.
