@@ -179,6 +179,11 @@ def test_a_time_that_is_none_is_refused_by_the_name_of_its_variable(variable, te
         Keeper(argparse.Namespace(), CONFIG, "cpu")
 
 
+def test_a_limit_without_a_place_for_the_state_is_refused():
+    with pytest.raises(ValueError, match="--train-at-most needs --state"):
+        Keeper(argparse.Namespace(train_at_most=5.0), CONFIG, "cpu")
+
+
 def test_saving_waits_so_long_that_it_costs_two_percent(tmp_path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr("ttfm.steps.keeping.time", argparse.Namespace(monotonic=lambda: clock[0]))

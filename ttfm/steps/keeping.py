@@ -72,6 +72,8 @@ class Keeper:
         from ttfm.training.states import States
 
         folder = getattr(arguments, "state", None)
+        if getattr(arguments, "train_at_most", None) and not folder:
+            raise ValueError("--train-at-most needs --state, the folder from which the next run goes on")
         self.states = States(folder, identity(arguments, config, device)) if folder else None
         self._every = _seconds(getattr(arguments, "save_every", None), SAVE_EVERY) or INTERVAL
         limit = _seconds(getattr(arguments, "train_at_most", None), TRAIN_AT_MOST)
@@ -117,13 +119,17 @@ class Keeper:
             return
         before = time.monotonic()
         stop = self._signal or ("the time limit" if before >= self._end else "")
+        due = before >= self._due
         if self._ranks.count > 1:
-            # All of them stop after the same step, or none does. To agree makes a GPU wait.
+            # All of them save and stop after the same step, or none does. To agree makes a GPU wait.
             self._steps += 1
-            asked = self._steps % AGREED == 0
-            stop = (stop or "another rank") if asked and self._ranks.any(bool(stop), self._device) else ""
-        if not stop and (before < self._due or self._ranks.rank):
+            if self._steps % AGREED:
+                return
+            stop = (stop or "another rank") if self._ranks.any(bool(stop), self._device) else ""
+            due = self._ranks.any(due, self._device)
+        if not stop and not due:
             return
+        # On every rank: it may find that a step was not finite, which must end them all.
         found = state()
         saved = self._ranks.rank > 0 or self.states.save(found)
         if stop:
