@@ -8,7 +8,7 @@ EXPERIMENT ?= workflow/experiments/default.yaml
 # The workflow's jobs call `python`: the environment's own.
 export PATH := $(BIN):$(PATH)
 
-.PHONY: report test lint types faults env clean-env
+.PHONY: report test lint types faults slurm-test env clean-env
 
 report: env  ## Run an experiment (EXPERIMENT=FILE) and print the path of its page.
 	@$(BIN)/snakemake --cores $(CORES) --configfile $(EXPERIMENT)
@@ -19,6 +19,11 @@ test: env lint types  ## Lint, format, types, and all tests, a real small experi
 
 faults: env  ## The fault suite in full: kills, full disks, damaged files and more, an hour.
 	$(BIN)/python -m tests.faults
+
+slurm-test: env  ## A small experiment on a Slurm cluster of this machine's own, a node of which dies; needs Debian and root.
+	apt-get update -qq && apt-get install -y -qq slurm-wlm munge >/dev/null
+	$(BIN)/python -m pip install --quiet --editable '.[slurm]'
+	$(BIN)/python -m tests.slurm
 
 lint: env
 	$(BIN)/ruff check

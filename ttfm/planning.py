@@ -70,7 +70,7 @@ def impossible_combinations(resolved: Plan, results: Path) -> list[str]:
     listed = {"loss_modules": list(modules), "parts": parts}
     state = hashlib.sha256((_state(modules) + json.dumps(listed, sort_keys=True)).encode()).hexdigest()
     request = results / ".registry" / f"check-{state[:16]}.request.json"
-    _write_if_changed(request, listed)
+    write_if_changed(request, listed)
     faults = _cached(results, "check", ["--config", str(request)], state)
     return [f"{where}: {message}" for where, message in faults.items()]
 
@@ -113,9 +113,9 @@ def plan(config: dict[str, Any], source: str, results: Path = Path("results")) -
     if faults := impossible_combinations(resolved, results):
         raise ExperimentError(cannot_be_run(source, faults))
     root = results / resolved.experiment["name"]
-    _write_if_changed(root / "experiment.json", resolved.experiment)
+    write_if_changed(root / "experiment.json", resolved.experiment)
     for path, content in resolved.configs.items():
-        _write_if_changed(root / "plan" / path, content)
+        write_if_changed(root / "plan" / path, content)
     return resolved
 
 
@@ -135,7 +135,8 @@ def _published(config: Any, source: str) -> dict[str, Any]:
     return found
 
 
-def _write_if_changed(path: Path, value: Any) -> None:
+def write_if_changed(path: Path, value: Any) -> None:
+    """Write ``value`` as JSON, unless the file holds it already: its date stays."""
     if path.is_file():
         try:
             if read_json(path) == json.loads(json.dumps(value)):

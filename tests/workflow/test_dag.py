@@ -1,17 +1,12 @@
 """Real DAGs: complete, repeatable to the byte, healed after a kill, and going on around a run that diverges."""
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.workflow.project import POINTS, checkout, rows, snakemake, surroundings, write
+from tests.workflow.project import POINTS, checkout, rows, snakemake, write
 
 pytestmark = pytest.mark.workflow
 
@@ -171,34 +166,6 @@ def test_snapshots_starts_and_maps_reach_their_tables(tmp_path):
     assert set(timed) == {"itvm", "second"} and min(timed.values()) > 1
     record = json.loads((results / "ring" / "second" / "0" / "record.json").read_text())
     assert record["config"]["start"] == "itvm"
-
-
-def test_a_killed_run_is_healed_by_the_same_command(tmp_path):
-    folder = checkout(tmp_path / "project")
-    config = json.loads(json.dumps(POINTS))
-    config["problems"]["ring"]["training"]["iterations"] = 2000
-    arguments = write(folder, config)
-    environment = surroundings(folder)
-    run = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    log = folder / "results" / "points" / "logs" / "ring" / "itvm" / "0" / "student.log"
-    deadline = time.monotonic() + 120
-    while not (log.is_file() and "step" in log.read_text()):
-        assert time.monotonic() < deadline, "the student never started"
-        assert run.poll() is None, "the workflow ended before it could be killed"
-        time.sleep(0.1)
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
-    assert not (folder / "report" / "points" / "index.html").exists()
-    assert list((folder / ".snakemake" / "locks").iterdir()), "the kill came too early to leave a lock behind"
-    snakemake(folder, *arguments)
-    assert (folder / "report" / "points" / "index.html").exists()
 
 
 @pytest.mark.parametrize(

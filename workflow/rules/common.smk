@@ -1,5 +1,6 @@
 """The experiment, checked and resolved; names and file lists that the rules share."""
 
+import functools
 import math
 import os
 import sys
@@ -10,8 +11,9 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir)))
 
 from ttfm.experiment import ExperimentError
+from ttfm.files import sha256
 from ttfm.locks import drop_stale_locks
-from ttfm.planning import plan
+from ttfm.planning import plan, write_if_changed
 from ttfm.reporting.names import figure_names, table_files
 from ttfm.steps.decoding import image_shape
 
@@ -39,6 +41,8 @@ PROBLEMS = PLAN.experiment["problems"]
 STUDENTS = PLAN.experiment["students"]
 FIGURES = figure_names(PROBLEMS, STUDENTS)
 
+
+digest = functools.cache(sha256)
 
 SEEDS = list(dict.fromkeys(seed for _, _, seed in PLAN.runs))
 
@@ -78,9 +82,20 @@ wildcard_constraints:
 
 
 def modules(*patterns):
-    """The package's source files that a step depends on, so that editing them reruns the step and nothing else."""
+    """The package's source files that a step depends on."""
     found = (path for pattern in patterns for path in Path("ttfm").glob(pattern))
     return sorted(str(path) for path in found if path.is_file())
+
+
+def stamp(rule, files):
+    """The file that a rule depends on in place of its source files: their sha256.
+
+    Editing one of them reruns the rule's jobs and nothing else, a new date on them does not; and Snakemake, which looks at
+    every input of every job, has one to look at instead of dozens.
+    """
+    path = Path(ROOT, "plan", "code", f"{rule}.json")
+    write_if_changed(path, {file: digest(file) for file in files})
+    return str(path)
 
 
 BASE = modules(

@@ -1,7 +1,7 @@
 rule images:
     input:
         config=f"{ROOT}/plan/{{problem}}/images.json",
-        code=BASE + READERS + modules("data/arrays.py", "registry.py", "steps/images.py"),
+        code=stamp("images", BASE + READERS + modules("data/arrays.py", "registry.py", "steps/images.py")),
     # The arrays of labels, which some sets do not have, lie beside these undeclared. about.json is written last and holds
     # every file's sha256: Snakemake deletes it before a job starts again, and a job killed on its way leaves none, so
     # that arrays of two attempts are never taken for one set.
@@ -29,10 +29,13 @@ rule latents:
     input:
         unpack(image_set),
         config=f"{ROOT}/plan/{{problem}}/latents.json",
-        code=BASE
-        + modules(
-            *("data/arrays.py", "data/latents.py", "evaluation/paired.py", "evaluation/quantisation.py"),
-            *("latent/*.py", "steps/latents.py"),
+        code=stamp(
+            "latents",
+            BASE
+            + modules(
+                *("data/arrays.py", "data/latents.py", "evaluation/paired.py", "evaluation/quantisation.py"),
+                *("latent/*.py", "steps/latents.py"),
+            ),
         ),
     # As of images: labels, where there are any, lie beside, and about.json is written last.
     output:
@@ -64,7 +67,7 @@ rule latents:
 rule data:
     input:
         config=f"{ROOT}/plan/{{problem}}/data.json",
-        code=BASE + DATA + modules("steps/data.py"),
+        code=stamp("data", BASE + DATA + modules("steps/data.py")),
     output:
         arrays=f"{ROOT}/{{problem}}/data.npz",
         record=f"{ROOT}/{{problem}}/data.json",
@@ -85,7 +88,9 @@ rule classifier:
     input:
         unpack(image_set),
         config=f"{ROOT}/plan/{{problem}}/classifier.json",
-        code=BASE + modules("data/arrays.py", "evaluation/classifier.py", "steps/classifier.py"),
+        code=stamp(
+            "classifier", BASE + modules("data/arrays.py", "evaluation/classifier.py", "steps/classifier.py")
+        ),
     output:
         weights=f"{ROOT}/{{problem}}/classifier/weights.safetensors",
         record=f"{ROOT}/{{problem}}/classifier/record.json",
@@ -106,7 +111,7 @@ rule classifier:
 rule weights:
     input:
         config=f"{ROOT}/plan/weights/{{network}}.json",
-        code=BASE + modules("evaluation/weights.py", "steps/weights.py"),
+        code=stamp("weights", BASE + modules("evaluation/weights.py", "steps/weights.py")),
     output:
         weights=f"{ROOT}/weights/{{network}}.safetensors",
         record=f"{ROOT}/weights/{{network}}.json",
@@ -128,7 +133,9 @@ rule reference:
         unpack(reconstructed_images),
         unpack(network_weights),
         config=f"{ROOT}/plan/{{problem}}/reference.json",
-        code=FEATURES + modules("data/arrays.py", "evaluation/scores.py", "steps/reference.py"),
+        code=stamp(
+            "reference", FEATURES + modules("data/arrays.py", "evaluation/scores.py", "steps/reference.py")
+        ),
     output:
         arrays=f"{ROOT}/{{problem}}/reference/{{network}}.npz",
         record=f"{ROOT}/{{problem}}/reference/{{network}}.json",

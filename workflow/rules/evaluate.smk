@@ -8,7 +8,7 @@ rule evaluate:
         teacher=rules.teacher.output.weights,
         data=rules.data.output.arrays,
         solution=rules.solution.output.arrays,
-        code=DESCRIBING + modules("steps/columns.py", "steps/evaluate.py"),
+        code=stamp("evaluate", DESCRIBING + modules("steps/columns.py", "steps/evaluate.py")),
     output:
         metrics=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/metrics.csv"),
         samples=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/samples.npz"),
@@ -40,7 +40,7 @@ rule baselines:
         data=rules.data.output.arrays,
         solution=rules.solution.output.arrays,
         solution_record=rules.solution.output.record,
-        code=DESCRIBING + modules("steps/columns.py", "steps/baselines.py"),
+        code=stamp("baselines", DESCRIBING + modules("steps/columns.py", "steps/baselines.py")),
     output:
         metrics=f"{ROOT}/{{problem}}/baselines/metrics.csv",
         samples=f"{ROOT}/{{problem}}/teacher_euler/0/samples.npz",

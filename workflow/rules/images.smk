@@ -12,7 +12,7 @@ rule sample:
         teacher=rules.teacher.output.weights,
         solution=rules.solution.output.arrays,
         decoder=decoder_files,
-        code=DESCRIBING + modules("steps/columns.py", "steps/sample.py"),
+        code=stamp("sample", DESCRIBING + modules("steps/columns.py", "steps/sample.py")),
     output:
         pixels=large(each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/images.npy")),
         index=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/images.json"),
@@ -48,7 +48,10 @@ rule sample_baselines:
         solution=rules.solution.output.arrays,
         solution_record=rules.solution.output.record,
         decoder=decoder_files,
-        code=DESCRIBING + modules("steps/columns.py", "steps/sample.py", "steps/sample_baselines.py"),
+        code=stamp(
+            "sample_baselines",
+            DESCRIBING + modules("steps/columns.py", "steps/sample.py", "steps/sample_baselines.py"),
+        ),
     output:
         pixels=large(f"{ROOT}/{{problem}}/baselines/images.npy"),
         index=f"{ROOT}/{{problem}}/baselines/images.json",
@@ -81,7 +84,7 @@ rule features:
         config=f"{ROOT}/plan/{{problem}}/features.json",
         pixels=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/images.npy"),
         index=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/images.json"),
-        code=FEATURES + modules("steps/features.py"),
+        code=stamp("features", FEATURES + modules("steps/features.py")),
     output:
         features=large(each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/features/{{network}}.npy")),
         about=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/features/{{network}}.json"),
@@ -109,7 +112,7 @@ rule features_baselines:
         config=f"{ROOT}/plan/{{problem}}/features.json",
         pixels=f"{ROOT}/{{problem}}/baselines/images.npy",
         index=f"{ROOT}/{{problem}}/baselines/images.json",
-        code=FEATURES + modules("steps/features.py"),
+        code=stamp("features_baselines", FEATURES + modules("steps/features.py")),
     output:
         features=large(f"{ROOT}/{{problem}}/baselines/features/{{network}}.npy"),
         about=f"{ROOT}/{{problem}}/baselines/features/{{network}}.json",
@@ -139,7 +142,7 @@ rule score:
         described=rules.sample.output.described,
         solution=rules.solution.output.arrays,
         scored=scoring_files(*each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}")),
-        code=SCORING + modules("steps/columns.py", "steps/score.py"),
+        code=stamp("score", SCORING + modules("steps/columns.py", "steps/score.py")),
     output:
         metrics=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/metrics.csv"),
         snapshots=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/snapshots.csv"),
@@ -174,7 +177,7 @@ rule score_baselines:
         described=rules.sample_baselines.output.described,
         solution=rules.solution.output.arrays,
         scored=scoring_files(f"{ROOT}/{{problem}}/baselines"),
-        code=SCORING + modules("steps/columns.py", "steps/score.py"),
+        code=stamp("score_baselines", SCORING + modules("steps/columns.py", "steps/score.py")),
     output:
         metrics=f"{ROOT}/{{problem}}/baselines/metrics.csv",
         record=f"{ROOT}/{{problem}}/baselines/record.json",
@@ -205,15 +208,18 @@ rule neighbours:
         unpack(image_set),
         config=f"{ROOT}/plan/{{problem}}/neighbours.json",
         sets=generated_sets,
-        code=BASE
-        + modules(
-            "data/arrays.py",
-            "evaluation/neighbours.py",
-            "evaluation/quantisation.py",
-            "evaluation/sample_sets.py",
-            "steps/columns.py",
-            "steps/neighbours.py",
-            "steps/scoring.py",
+        code=stamp(
+            "neighbours",
+            BASE
+            + modules(
+                "data/arrays.py",
+                "evaluation/neighbours.py",
+                "evaluation/quantisation.py",
+                "evaluation/sample_sets.py",
+                "steps/columns.py",
+                "steps/neighbours.py",
+                "steps/scoring.py",
+            ),
         ),
     output:
         metrics=f"{ROOT}/{{problem}}/neighbours/metrics.csv",

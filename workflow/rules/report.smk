@@ -15,7 +15,7 @@ rule collect:
         snapshots=runs("{problem}/{student}/{seed}/snapshots.csv"),
         maps=runs("{problem}/{student}/{seed}/maps.csv"),
         timing=problems("{problem}/timing.csv"),
-        code=BASE + modules("steps/columns.py", "steps/collect.py"),
+        code=stamp("collect", BASE + modules("steps/columns.py", "steps/collect.py")),
     output:
         metrics=report(
             f"{ROOT}/metrics.csv",
@@ -44,7 +44,7 @@ rule tables:
     input:
         rules.collect.output,
         config=EXPERIMENT,
-        code=REPORTING + modules("steps/tables.py"),
+        code=stamp("tables", REPORTING + modules("steps/tables.py")),
     output:
         report(
             f"{ROOT}/tables/summary.csv",
@@ -74,7 +74,7 @@ rule figures:
         problems("{problem}/teacher_euler/0/samples.npz"),
         runs("{problem}/{student}/{seed}/samples.npz"),
         config=EXPERIMENT,
-        code=REPORTING + modules("steps/figures.py"),
+        code=stamp("figures", REPORTING + modules("steps/figures.py")),
     output:
         record=f"{ROOT}/figures/record.json",
         svg=expand(f"{ROOT}/figures/{{figure}}.svg", figure=FIGURES),
@@ -105,7 +105,7 @@ rule page:
         rules.figures.output,
         tables=rules.tables.output,
         config=EXPERIMENT,
-        code=REPORTING + modules("steps/report.py"),
+        code=stamp("page", REPORTING + modules("steps/report.py")),
     output:
         page=PAGE,
         record=f"report/{NAME}/record.json",

@@ -8,7 +8,9 @@ rule student:
         solution=rules.solution.output.arrays,
         solution_record=rules.solution.output.record,
         loss=loss_files,
-        code=TRAINING + modules("steps/student.py", "evaluation/paired.py", "evaluation/checks.py"),
+        code=stamp(
+            "student", TRAINING + modules("steps/student.py", "evaluation/paired.py", "evaluation/checks.py")
+        ),
     output:
         weights=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/weights.safetensors",
         curve=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/curve.csv",

@@ -4,7 +4,7 @@ rule teacher:
         config=f"{ROOT}/plan/{{problem}}/teacher.json",
         loss=loss_files,
         imported=teacher_files,
-        code=TRAINING + modules("steps/teacher.py", "steps/imported.py"),
+        code=stamp("teacher", TRAINING + modules("steps/teacher.py", "steps/imported.py")),
     output:
         weights=f"{ROOT}/{{problem}}/teacher/weights.safetensors",
         curve=f"{ROOT}/{{problem}}/teacher/curve.csv",
@@ -37,10 +37,13 @@ rule solution:
         teacher=rules.teacher.output.weights,
         teacher_record=rules.teacher.output.record,
         decoder=decoder_files,
-        code=BASE
-        + MODEL
-        + DATA
-        + modules("evaluation/quantisation.py", "evaluation/checks.py", "steps/solution.py"),
+        code=stamp(
+            "solution",
+            BASE
+            + MODEL
+            + DATA
+            + modules("evaluation/quantisation.py", "evaluation/checks.py", "steps/solution.py"),
+        ),
     output:
         arrays=f"{ROOT}/{{problem}}/solution.npz",
         record=f"{ROOT}/{{problem}}/solution.json",
@@ -67,7 +70,7 @@ rule trajectories:
         config=f"{ROOT}/plan/{{problem}}/trajectories.json",
         teacher=rules.teacher.output.weights,
         teacher_record=rules.teacher.output.record,
-        code=BASE + MODEL + DATA + modules("steps/trajectories.py"),
+        code=stamp("trajectories", BASE + MODEL + DATA + modules("steps/trajectories.py")),
     output:
         arrays=f"{ROOT}/{{problem}}/trajectories.npz",
         record=f"{ROOT}/{{problem}}/trajectories.json",
@@ -95,7 +98,7 @@ rule timing:
         config=f"{ROOT}/plan/{{problem}}/timing.json",
         teacher=rules.teacher.output.weights,
         loss=every_loss_file,
-        code=TRAINING + modules("losses/fm.py", "steps/columns.py", "steps/timing.py"),
+        code=stamp("timing", TRAINING + modules("losses/fm.py", "steps/columns.py", "steps/timing.py")),
     output:
         times=f"{ROOT}/{{problem}}/timing.csv",
         record=f"{ROOT}/{{problem}}/timing.json",

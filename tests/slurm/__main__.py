@@ -1,0 +1,50 @@
+"""The small experiment by ``sbatch``, with a node that dies in the middle; its tables must be those of a local run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.faults.workspace import LIMIT, Workspace, wait_until
+from tests.slurm.cluster import NODES, Cluster
+from tests.workflow.project import surroundings
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="slurm-") as temporary:
+        local, remote = (Workspace(Path(temporary) / name) for name in ("local", "remote"))
+        status, output = local.run()
+        if status:
+            sys.exit(f"the local run failed:\n{output}")
+        print("local run: done", flush=True)
+        with Cluster(Path(temporary) / "c") as cluster:
+            command = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", *remote.arguments]
+            more = ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"]
+            limits = ["--default-resources", "slurm_partition=main", "mem_mb=2000", "runtime=30"]
+            environment = surroundings(remote.folder) | cluster.environment | {"TTFM_SAVE_EVERY": "0.2"}
+            with remote.log.open("w") as stream:
+                run = subprocess.Popen(
+                    [*command, *more, *limits], cwd=remote.folder, env=environment, stdout=stream, stderr=stream
+                )
+            victim = NODES[1]
+            trained = lambda: any(  # noqa: E731
+                remote.jobs("student") and cluster.running(victim) for _ in (0,)
+            )
+            if not wait_until(trained, run):
+                sys.exit(f"no student was trained on {victim}:\n{remote.log.read_text()}\n{cluster.logs()}")
+            lost = cluster.running(victim)
+            cluster.kill(victim)
+            print(f"{victim} died with jobs {', '.join(lost)}", flush=True)
+            status = run.wait(timeout=LIMIT)
+            if status:
+                sys.exit(f"the run by Slurm failed:\n{remote.log.read_text()[-6000:]}\n{cluster.logs()}")
+            jobs = cluster.ask("squeue", "-h", "-t", "all", "-o", "%A %T").splitlines()
+        if remote.tables() != local.tables():
+            sys.exit("the tables differ from those of the local run")
+        print(f"{len(jobs)} jobs by sbatch; the tables are those of the local run")
+
+
+if __name__ == "__main__":
+    main()

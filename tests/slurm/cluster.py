@@ -1,0 +1,164 @@
+"""Slurm's daemons and munge's, on this machine alone, in a folder of their own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Self
+
+NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
+NODES = ("node1", "node2")
+PORTS = (17010, 17011, 17012)
+
+CONFIG = """
+ClusterName=ttfm
+SlurmctldHost=localhost
+SlurmctldPort={ports[0]}
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+CredType=cred/munge
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool-%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU_Memory
+SchedulerParameters=sched_interval=2
+AccountingStorageType=accounting_storage/none
+JobCompType=jobcomp/none
+JobAcctGatherType=jobacct_gather/none
+# Ended jobs are asked about for as long as the test runs.
+MinJobAge=86400
+# A node that says nothing is down soon, and its jobs are given to another.
+SlurmdTimeout=10
+KillWait=2
+JobRequeue=1
+ReturnToService=2
+SlurmdParameters=config_overrides
+NodeName=node1 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[1]} CPUs={cpus} RealMemory=64000
+NodeName=node2 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[2]} CPUs={cpus} RealMemory=64000
+PartitionName=main Nodes=node1,node2 Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+class Cluster:
+    """The daemons, from entering the context to leaving it.
+
+    Args:
+        folder: where configuration, logs, sockets and states lie; the user's own, with a short path.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.config = folder / "slurm.conf"
+        self.environment = os.environ | {"SLURM_CONF": str(self.config)}
+        self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        if missing := [name for name in NEEDED if not shutil.which(name)]:
+            raise FileNotFoundError(f"{', '.join(missing)} not found: apt-get install slurm-wlm munge")
+        for name in ("state", *(f"spool-{node}" for node in NODES)):
+            (self.folder / name).mkdir(parents=True)
+        cpus = max(1, (os.cpu_count() or 2) // len(NODES))
+        self.config.write_text(CONFIG.format(folder=self.folder, ports=PORTS, cpus=cpus))
+        key = self.folder / "munge.key"
+        key.write_bytes(secrets.token_bytes(1024))
+        key.chmod(0o400)
+        self._start(
+            "munged",
+            *("--foreground", "--force", f"--key-file={key}", f"--socket={self.folder}/munge.socket"),
+            *(f"--{name}={self.folder}/munged.{name.split('-')[0]}" for name in ("pid-file", "log-file", "seed-file")),
+        )
+        self._until(lambda: (self.folder / "munge.socket").exists(), "munged does not answer")
+        self._start("slurmctld", "-D", "-f", str(self.config))
+        for node in NODES:
+            self._start(node, "-D", "-N", node, "-f", str(self.config), program="slurmd")
+        self._until(lambda: self.idle() == len(NODES), "the nodes are not ready")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for node in NODES:
+            self.kill(node)
+        for daemon in self._daemons.values():
+            daemon.terminate()
+        for daemon in self._daemons.values():
+            try:
+                daemon.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+
+    def idle(self) -> int:
+        """Number of nodes that could take a job."""
+        return self.ask("sinfo", "-h", "-N", "-t", "idle", "-o", "%N").count("node")
+
+    def ask(self, *command: str) -> str:
+        """What one of Slurm's commands prints."""
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False).stdout
+
+    def running(self, node: str) -> list[str]:
+        """Jobs at work on a node."""
+        return self.ask("squeue", "-h", "-t", "R", "-w", node, "-o", "%A").split()
+
+    def kill(self, node: str) -> None:
+        """A node dies: its daemon and all that it started, at once."""
+        daemon = self._daemons[node]
+        if daemon.poll() is None:
+            for pid in [*_descendants(daemon.pid), *_of_spool(self.folder / f"spool-{node}"), daemon.pid]:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            daemon.wait()
+
+    def logs(self) -> str:
+        """The ends of all daemons' logs, for messages."""
+        return "\n".join(
+            f"{path.name}: {path.read_text(errors='replace')[-1500:]}" for path in self.folder.glob("*.log")
+        )
+
+    def _start(self, name: str, *arguments: str, program: str = "") -> None:
+        with (self.folder / f"{name}.out").open("w") as stream:
+            self._daemons[name] = subprocess.Popen(
+                [program or name, *arguments],
+                env=self.environment,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+
+    def _until(self, condition, message: str, seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                raise TimeoutError(f"{message}; {self.logs()}")
+            time.sleep(0.2)
+
+
+def _descendants(pid: int) -> list[int]:
+    """All processes below one."""
+    found = [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
+    return [*(below for child in found for below in _descendants(child)), *found]
+
+
+def _of_spool(spool: Path) -> list[int]:
+    """Step daemons of a node and what they started: they outlive the node's daemon, and name its spool folder."""
+    found: list[int] = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if str(spool).encode() in (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes():
+                    found += [*_descendants(int(entry.name)), int(entry.name)]
+            except OSError:
+                continue
+    return found
