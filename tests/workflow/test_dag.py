@@ -1,4 +1,4 @@
-"""Real DAGs: complete, repeatable to the byte, healed after a kill, and going on around a run that diverges."""
+"""Real DAGs: complete, repeatable to the byte, edited, and going on around a run that diverges."""
 
 import json
 import re
