@@ -88,10 +88,10 @@ def modules(*patterns):
 
 
 def stamp(rule, files):
-    """The file that a rule depends on in place of its source files: their sha256.
+    """The file with the sha256 of a step's source files, which its jobs depend on in their place.
 
-    Editing one of them reruns the rule's jobs and nothing else, a new date on them does not; and Snakemake, which looks at
-    every input of every job, has one to look at instead of dozens.
+    Editing one of them reruns those jobs and nothing else, a new date on it does not; and Snakemake, which looks at every
+    input of every job, has one to look at instead of dozens.
     """
     path = Path(ROOT, "plan", "code", f"{rule}.json")
     write_if_changed(path, {file: digest(file) for file in files})
