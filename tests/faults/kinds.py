@@ -252,10 +252,8 @@ ONCE: dict[str, Callable[[Bench], None]] = {
     "disk full": disk_full,
     "read-only results": read_only,
     "out of memory": out_of_memory,
-    "damaged weights": damage(
-        "ring/teacher/weights.safetensors", "ring/itvm/0/weights.safetensors", downstream="ring/itvm/0/metrics.csv"
-    ),
-    "damaged arrays": damage("data.npz", "solution.npz", downstream="ring/itvm/0/metrics.csv"),
+    "damaged weights": damage("ring/itvm/0/weights.safetensors", downstream="ring/itvm/0/metrics.csv"),
+    "damaged arrays": damage("ring/data.npz", "ring/solution.npz", downstream="ring/itvm/0/metrics.csv"),
     "damaged samples": damage("ring/itvm/0/samples.npz", downstream="page"),
     "damaged state": damaged_state,
     "clock that jumps": clock_jumps,

@@ -20,9 +20,6 @@ class TrainingOptions:
     Attributes:
         iterations: number of optimizer steps.
         batch: samples per step.
-        parts: parts that a batch is computed in, one after another or shared out among ranks, and whose gradients are
-            averaged: less memory for the same step. What a loss computes of a whole batch it computes of a part. Every
-            part has randomness of its own, so that numbers depend on the parts and not on the ranks.
         lr: peak learning rate of AdamW.
         warmup: steps of linear warm-up of the learning rate.
         schedule: "cosine" and "linear" decay the learning rate to zero over ``iterations``, "constant" keeps it,
@@ -32,6 +29,9 @@ class TrainingOptions:
         beta2: decay of Adam's second moment.
         weight_decay: decoupled weight decay of AdamW; 0 is Adam.
         clip: largest norm of the whole gradient, which is scaled down to it; 0 leaves gradients alone.
+        parts: parts that a batch is computed in, one after another or shared out among ranks, and whose gradients are
+            averaged: less memory for the same step. What a loss computes of a whole batch it computes of a part. Every
+            part has randomness of its own, so that numbers depend on the parts and not on the ranks.
         precision: of the networks' plain evaluations. "bfloat16" is autocast; forward-mode derivatives, the loss's own
             arithmetic, weights and averages stay in float32. A CPU without instructions for it gets slower.
         channels_last: whether weights of convolutions and images lie channel by channel in memory, which tensor cores
@@ -52,7 +52,6 @@ class TrainingOptions:
 
     iterations: Count = 4000
     batch: Count = 256
-    parts: Count = 1
     lr: Positive = 1e-3
     warmup: Annotated[int, Range(0)] = 0
     schedule: Literal["cosine", "constant", "linear", "inverse_sqrt"] = "cosine"
@@ -60,6 +59,7 @@ class TrainingOptions:
     beta2: Decay = 0.999
     weight_decay: NonNegative = 0.0
     clip: NonNegative = 0.0
+    parts: Count = 1
     precision: Precision = "float32"
     channels_last: bool | None = None
     ema: Decay | list[Decay] = 0.999
