@@ -1,11 +1,10 @@
-"""The fault suite in its short form: kills of all processes at once, and damaged weights."""
+"""The fault suite in its short form: kills of all processes at once; with --slow each fault once."""
 
 import pytest
 
 from tests.faults.kinds import ONCE, TARGETS, Lost, Skipped, kills, prepare, require
 
 pytestmark = pytest.mark.workflow
-SHORT = ("damaged weights",)
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +19,9 @@ def test_kills_lose_no_work_and_change_no_number(bench, target, request):
     assert sum(1 for _ in kills(bench, target)) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ONCE)
-def test_the_same_command_completes_after_a_fault(bench, name, request):
-    if name not in SHORT and not request.config.getoption("slow"):
-        pytest.skip("only with --slow, or by make faults")
+def test_the_same_command_completes_after_a_fault(bench, name):
     try:
         ONCE[name](bench)
     except Skipped as reason:
