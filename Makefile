@@ -17,7 +17,7 @@ report: env  ## Run an experiment (EXPERIMENT=FILE) and print the path of its pa
 test: env lint types  ## Lint, format, types, and all tests, a real small experiment among them.
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-faults: env  ## The fault suite in full: kills, full disks, damaged files and more, an hour.
+faults: env  ## The fault suite in full: kills, full disks, damaged files and more.
 	$(BIN)/python -m tests.faults
 
 slurm-test: env  ## A small experiment on a Slurm cluster of this machine's own, a node of which dies; needs Debian and root.

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from tests.faults.kinds import ONCE, TARGETS, Lost, Skipped, kills, prepare
 
+KILL = "kill -9 of "
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
@@ -36,14 +38,10 @@ def main() -> None:
                     rows[name] = [1, 0, 1, ""]
                     traceback.print_exc()
                 print(f"{name}: {rows[name]}, {time.monotonic() - started:.0f} s", flush=True)
-        for target in cycle(TARGETS):
-            name = f"kill -9 of {'all at once' if target == 'everything' else target}"
-            if sum(int(row[0]) for key, row in rows.items() if key.startswith("kill")) >= options.kills:
+        for target in cycle([target for target in TARGETS if options.only in KILL + target]):
+            name = KILL + target
+            if sum(int(row[0]) for key, row in rows.items() if key.startswith(KILL)) >= options.kills:
                 break
-            if not any(options.only in f"kill -9 of {t}" for t in TARGETS):
-                break
-            if options.only not in name:
-                continue
             row = rows.setdefault(name, [0, 0, 0, ""])
             count = 0
             try:
@@ -51,6 +49,7 @@ def main() -> None:
                     count += 1
                 row[1] = int(row[1]) + count
             except Lost:
+                count = max(1, count)
                 row[2] = int(row[2]) + count
                 traceback.print_exc()
             row[0] = int(row[0]) + count

@@ -29,10 +29,7 @@ def main() -> None:
                     [*command, *more, *limits], cwd=remote.folder, env=environment, stdout=stream, stderr=stream
                 )
             victim = NODES[1]
-            trained = lambda: any(  # noqa: E731
-                remote.jobs("student") and cluster.running(victim) for _ in (0,)
-            )
-            if not wait_until(trained, run):
+            if not wait_until(lambda: remote.jobs("student") and cluster.running(victim), run):
                 sys.exit(f"no student was trained on {victim}:\n{remote.log.read_text()}\n{cluster.logs()}")
             lost = cluster.running(victim)
             cluster.kill(victim)

@@ -61,15 +61,9 @@ class Ranks:
             distributed.barrier()
 
 
-def local_rank() -> int | None:
-    """The number of this process among those of its machine that torchrun started; None without it."""
-    found = os.environ.get("LOCAL_RANK")
-    return None if found is None else int(found)
-
-
 def join(device: str) -> Ranks:
     """The ranks that this process belongs to; alone unless torchrun started it."""
-    if local_rank() is None or os.environ.get("WORLD_SIZE", "1") == "1":
+    if "LOCAL_RANK" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
         return Ranks()
     if not distributed.is_initialized():
         distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
