@@ -36,5 +36,11 @@ rule all:
         PAGE,
 
 
+onstart:
+    # To start no more than so many jobs a second, Snakemake (9.27) looks over those that are ready a second after every
+    # look, and after every job that ends there is one such chain of looks more: with hundreds of jobs they take a core.
+    workflow.scheduler.job_rate_limiter = None
+
+
 onsuccess:
     print(f"\nThe report: {Path(PAGE).resolve()}")

@@ -20,11 +20,6 @@ from ttfm.steps.decoding import image_shape
 # A run that was killed must not keep the same command from working again.
 drop_stale_locks(Path.cwd())
 
-# To start no more than so many jobs a second, Snakemake (9.27) looks over those that are ready a second after every look,
-# and after every job that ends there is one such chain of looks more: in a DAG of hundreds of jobs they take a core.
-if workflow.scheduling_settings:
-    workflow.scheduling_settings.max_jobs_per_timespan = None
-
 SOURCE = ", ".join(os.path.relpath(path) for path in workflow.overwrite_configfiles)
 SOURCE = SOURCE or "workflow/experiments/default.yaml"
 
