@@ -8,7 +8,7 @@ EXPERIMENT ?= workflow/experiments/default.yaml
 # The workflow's jobs call `python`: the environment's own.
 export PATH := $(BIN):$(PATH)
 
-.PHONY: report test lint types faults slurm-test env clean-env
+.PHONY: report test lint types faults slurm-test bench env clean-env
 
 report: env  ## Run an experiment (EXPERIMENT=FILE) and print the path of its page.
 	@$(BIN)/snakemake --cores $(CORES) --configfile $(EXPERIMENT)
@@ -24,6 +24,9 @@ slurm-test: env  ## A small experiment on a Slurm cluster of this machine's own,
 	apt-get update -qq && apt-get install -y -qq slurm-wlm munge >/dev/null
 	$(BIN)/python -m pip install --quiet --editable '.[slurm]'
 	$(BIN)/python -m tests.slurm
+
+bench: env  ## The benchmark suite: ratios of times within one run, as tables in results/published/bench.
+	$(BIN)/python -m tests.bench
 
 lint: env
 	$(BIN)/ruff check

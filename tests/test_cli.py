@@ -58,6 +58,7 @@ def test_a_users_mistake_is_one_message_and_status_one(tmp_path, capsys):
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore"), "GPU"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 2 bytes"), "host"),
         (MemoryError(), "host"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "GPU"),
     ],
 )
 def test_memory_that_does_not_suffice_is_a_message_with_what_to_do(error, device, monkeypatch, tmp_path, capsys):
@@ -72,9 +73,15 @@ def test_memory_that_does_not_suffice_is_a_message_with_what_to_do(error, device
     assert stop.value.code == 1
     message = capsys.readouterr().err
     assert f"out of memory on the {device} in the step 'describe' (" in message
-    assert "lower `batch` in the problem's `training` or `teacher`" in message
+    assert "give it the device alone" in message and "`parts`" not in message
     assert "Traceback" not in message
     assert "\nmore" not in message
+
+
+def test_a_training_can_take_less_memory_for_the_same_step():
+    from ttfm.cli import _too_small
+
+    assert "raise `parts`" in _too_small("GPU", "student", MemoryError("x"))
 
 
 def test_an_error_of_ours_keeps_its_traceback(monkeypatch, tmp_path):

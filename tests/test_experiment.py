@@ -228,6 +228,7 @@ def test_a_preset_is_resolved_into_full_options_and_those_beside_it_win(tiny):
         ({"teacher": {}}, "guidance: the teacher must learn without labels too; set teacher.label_dropout"),
         ({"guidance": {"scale": 2, "interval": [0.5, 0.5]}}, "guidance.interval: [0.5, 0.5] is not allowed"),
         ({"guidance": {"scale": 2, "schedule": "linear"}}, "'linear' is not allowed; one of 'constant', 'raag'"),
+        ({}, "guidance: meanflow would learn from data, which guidance does not reach"),
     ],
 )
 def test_guidance_needs_a_teacher_that_knows_both(tiny, change, message):
@@ -241,12 +242,14 @@ def test_guidance_needs_a_teacher_that_knows_both(tiny, change, message):
 def test_guidance_reaches_whoever_asks_the_teacher_and_not_its_training(tiny):
     problem = tiny["problems"]["digits"]
     problem |= {"network": {"name": "unet", "classes": 10}, "teacher": {"label_dropout": 0.1}, "guidance": {"scale": 2}}
+    del tiny["students"]["meanflow"]
     configs = {path: c for path, c in resolved(tiny).configs.items() if path.startswith("digits/")}
     without = {path.split("/")[-1] for path, config in configs.items() if "guidance" not in config}
     measures = {"images.json", "classifier.json", "features.json", "reference.json", "score.json"}
     assert without == {"teacher.json", *measures}
     expected = {"scale": 2, "interval": [0.0, 1.0], "schedule": "constant", "alpha": 12.0}
     assert configs["digits/solution.json"]["guidance"] == expected
+    assert "a step of its takes two" in resolved(tiny).experiment["notes"][0]
 
 
 def test_an_imported_teachers_files_reach_its_config_alone(tiny):

@@ -50,6 +50,7 @@ RANKS = "TTFM_RANKS"
 """Environment variable with the number of processes, or GPUs, that train one network together."""
 UNRECORDED = ("describe", "networks", "check", "plan", "publish")
 """Steps that leave no record of what made their output."""
+GPU_IS_FULL = ("CUDA error: out of memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 def parser(step: str | None = None) -> argparse.ArgumentParser:
@@ -124,11 +125,18 @@ def main(arguments: list[str] | None = None) -> None:
     except (RuntimeError, MemoryError) as error:
         if not (where := _exhausted(error)):
             raise
-        _stop(
-            f"out of memory on the {where} in the step {step!r} ({_first_line(error)}). Give it the device alone (fewer"
-            " --cores, or resources gpu: 1), lower `batch` in the problem's `training` or `teacher`, or take a smaller"
-            " `network`; finished jobs are kept, and the same command goes on"
-        )
+        _stop(_too_small(where, str(step), error))
+
+
+def _too_small(where: str, step: str, error: Exception) -> str:
+    """What to do where memory did not suffice."""
+    todo = ["give it the device alone (fewer --cores, or --resources gpu=1)", "take a device with more memory"]
+    if step in TRAININGS:
+        todo.append("raise `parts` in the problem's `training` or `teacher`, so that a batch is computed in pieces")
+    return (
+        f"out of memory on the {where} in the step {step!r} ({_first_line(error)}): {'; '.join(todo)}; or choose a"
+        " smaller `network`. Finished jobs are kept, and the same command goes on"
+    )
 
 
 def _start_ranks(arguments: list[str]) -> None:
@@ -151,8 +159,8 @@ def _stop(message: str) -> NoReturn:
 
 def _exhausted(error: Exception) -> str:
     """The device whose memory an error says did not suffice; empty for another error."""
-    # Torch's own class, which this module does not import torch for.
-    if type(error).__name__ == "OutOfMemoryError":
+    # Torch's own class, which this module does not import torch for; and what its libraries say by themselves.
+    if type(error).__name__ == "OutOfMemoryError" or any(words in str(error) for words in GPU_IS_FULL):
         return "GPU"
     return "host" if isinstance(error, MemoryError) or "can't allocate memory" in str(error) else ""
 

@@ -190,7 +190,8 @@ def validate(config: Config, registry: Config, schema: Config) -> Config:
             )
             faults += _check_source(problem, registry, f"{where}.source")
             faults += _check_teacher_loss(problem, registry, f"{where}.teacher_loss")
-            faults += teacher_faults(problem, registry["data"][data["name"]]["closed_form"], where)
+            closed_form = registry["data"][data["name"]]["closed_form"]
+            faults += teacher_faults(problem, closed_form, where, _learning_from_data(config["students"], registry))
             faults += latent_faults(problem, registry["data"][data["name"]], config["assets"], where)
             asked, there = network.get("classes", 0), registry["data"][data["name"]].get("classes")
             if asked and there is not None and asked != there:
@@ -287,6 +288,12 @@ def _check_metrics(evaluation: Config, data: Config, entry: Config, where: str) 
                 f"{where}.reference: data.limit keeps {entry['limit']} images; {metric.name!r} needs {least:,}"
             )
     return faults
+
+
+def _learning_from_data(students: Config, registry: Config) -> list[str]:
+    """The students whose losses learn, at least in part, from data and not from the teacher."""
+    losses = registry["losses"]
+    return [label for label, about in students.items() if losses.get(about["loss"], {}).get("learns_data")]
 
 
 def _check_evaluation(evaluation: Config, data: Config, entry: Config, where: str) -> list[str]:

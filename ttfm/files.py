@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
-import io
 import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
 
-_SEAL = b"sha256="
+_SEAL, _DIGITS = b"sha256=", 64
 
 
 class DamagedResult(ValueError):
@@ -74,9 +74,27 @@ def replacing(path: str | Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
+        _flush(temporary)
         temporary.replace(path)
+        _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Have the content of a file, or the names in a folder, on the disk before anything else goes on.
+
+    Without it a machine that fails may have renamed what it never wrote.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # Some file systems have no such thing for folders; a full disk is no such case.
+        if error.errno not in (errno.EINVAL, errno.EROFS, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -113,37 +131,52 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     """
     import numpy as np
 
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    with zipfile.ZipFile(buffer, "a") as archive:
-        archive.comment = _SEAL + b"0" * 64
-    content = buffer.getvalue()[:-64]
     with replacing(path) as temporary:
-        temporary.write_bytes(content + hashlib.sha256(content).hexdigest().encode())
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.comment = _SEAL + b"0" * _DIGITS
+        digest, _, _ = _sealed(temporary)
+        with temporary.open("r+b") as file:
+            file.seek(-_DIGITS, os.SEEK_END)
+            file.write(digest.encode())
 
 
-def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """Read all arrays of an ``.npz`` that :func:`write_arrays` wrote, never unpickling.
+def _sealed(path: str | Path) -> tuple[str, str, bool]:
+    """The sha256 of a file without its last digits, these digits, and whether the seal stands before them."""
+    end, found = max(0, Path(path).stat().st_size - _DIGITS), hashlib.sha256()
+    tail = b""
+    with Path(path).open("rb") as file:
+        while piece := file.read(min(2**20, end - file.tell())):
+            found.update(piece)
+            tail = (tail + piece)[-len(_SEAL) :]
+        return found.hexdigest(), file.read().decode("ascii", "replace"), tail == _SEAL
+
+
+def read_arrays(path: str | Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """Read arrays of an ``.npz`` that :func:`write_arrays` wrote, never unpickling.
+
+    Args:
+        path: the file.
+        names: those to read, of those there are; all by default.
 
     Raises:
         DamagedResult: naming the file with the expected and the found sha256, if it is damaged or truncated.
     """
     import numpy as np
 
-    content = Path(path).read_bytes()
-    body, expected = content[:-64], content[-64:].decode("ascii", "replace")
-    found = hashlib.sha256(body).hexdigest()
-    if not body.endswith(_SEAL):
+    found, expected, sealed = _sealed(path)
+    if not sealed:
         raise DamagedResult(
             path,
             "array file",
             "expected a sha256 at its end and found none, so it was cut off or written by another program (sha256 of "
-            f"what is there: {hashlib.sha256(content).hexdigest()})",
+            f"what is there: {sha256(path)})",
         )
     if found != expected:
         raise DamagedResult(path, "array file", f"expected sha256 {expected}, found {found}")
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files if names is None or name in names}
 
 
 def sha256(path: str | Path) -> str:

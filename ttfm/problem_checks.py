@@ -12,16 +12,23 @@ IMPORT = ("weights", "adapter")
 """Keys of a problem's ``teacher`` that name files of a teacher that is not trained here."""
 
 
-def teacher_faults(problem: Config, closed_form: bool, where: str) -> list[str]:
-    """Every fault of a problem's guidance, imported teacher and fine solver."""
+def teacher_faults(problem: Config, closed_form: bool, where: str, unguided: list[str]) -> list[str]:
+    """Every fault of a problem's guidance, imported teacher and fine solver.
+
+    Args:
+        problem: the problem, with defaults filled in.
+        closed_form: whether its velocity is known.
+        where: the problem's key, for messages.
+        unguided: the students whose losses learn, at least in part, from data alone.
+    """
     return [
-        *_guidance_faults(problem, f"{where}.guidance"),
+        *_guidance_faults(problem, f"{where}.guidance", unguided),
         *_import_faults(problem["teacher"], closed_form, f"{where}.teacher"),
         *_solver_faults(problem["evaluation"], f"{where}.evaluation.solver"),
     ]
 
 
-def _guidance_faults(problem: Config, where: str) -> list[str]:
+def _guidance_faults(problem: Config, where: str, unguided: list[str]) -> list[str]:
     """Guidance is between what a network knows with and without labels."""
     if "guidance" not in problem:
         return []
@@ -32,6 +39,11 @@ def _guidance_faults(problem: Config, where: str) -> list[str]:
         faults.append(f"{where}: the teacher needs labels; set network.classes to the number of the data's classes")
     elif trained and not (problem["training"] | problem["teacher"]).get("label_dropout"):
         faults.append(f"{where}: the teacher must learn without labels too; set teacher.label_dropout, to 0.1 say")
+    if unguided:
+        faults.append(
+            f"{where}: {', '.join(unguided)} would learn from data, which guidance does not reach, and be compared with"
+            " a guided teacher; leave them out of `students`, or the guidance out of the problem"
+        )
     return faults
 
 

@@ -63,6 +63,7 @@ def describe(loss_modules: tuple[str, ...] = ()) -> dict[str, Any]:
                 "source": loss.source,
                 "learns": loss.learns,
                 "needs_teacher": loss.needs_teacher,
+                "learns_data": not loss.offline and (loss.conditional or not loss.needs_teacher),
                 "starts_from_teacher": starts_from_teacher(loss),
                 "offline": loss.offline,
                 "wraps": loss.wrap is not Loss.wrap,

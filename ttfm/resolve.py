@@ -7,9 +7,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ttfm.evaluation.catalogue import Kind, asked_metrics
+from ttfm.evaluation.catalogue import METRICS, Kind, asked_metrics
 from ttfm.evaluation.catalogue import names as metric_names
-from ttfm.evaluation.image_metrics import NETWORKS, nearest_of, networks_of, trunks_of
+from ttfm.evaluation.image_metrics import NETWORKS, least_of, nearest_of, networks_of, trunks_of
 from ttfm.experiment import Config, ExperimentError, cannot_be_run, validate
 from ttfm.latent.finding import latent_shape
 from ttfm.networks.presets import with_preset
@@ -64,7 +64,9 @@ def resolve(
         name: problem.card() | {"published": printed.get(name)} for name, problem in problems.items()
     }
     experiment["students"] = {label: _student_card(student, registry) for label, student in config["students"].items()}
-    if notes := [problem.latent_note() for problem in problems.values() if problem.latent]:
+    notes = [problem.latent_note() for problem in problems.values() if problem.latent]
+    notes += [problem.guidance_note() for problem in problems.values() if "guidance" in problem.about]
+    if notes:
         experiment["notes"] = notes
     plan = Plan(experiment, loss_files={name: loss["files"] for name, loss in registry["losses"].items()})
     for name, problem in problems.items():
@@ -138,6 +140,7 @@ class _Problem:
             "metrics": metric_names(self.kind, asked_metrics(self.about["evaluation"])),
             "seeds": self.seeds,
             "snapshots": any(student["training"]["snapshots"] for student in self.students.values()),
+            "averages": any(self._averages(student) for student in self.students.values()),
             "maps": self.about["evaluation"]["maps"],
             "neighbours": bool(nearest_of(self.about["evaluation"]["metrics"])),
         }
@@ -149,6 +152,13 @@ class _Problem:
             f"{self.about['title']}: teacher and students move between latents of {self.latent['autoencoder']}, "
             f"{' x '.join(map(str, self.states))}. Images are decoded and made bytes before anything compares them; "
             "map errors of training, transport cost, straightness, defects and Jacobians are those of latents."
+        )
+
+    def guidance_note(self) -> str:
+        """What a step of the teacher costs, of a problem with guidance, in a sentence for the report."""
+        return (
+            f"{self.about['title']}: the teacher is guided. Inside the interval of guidance a step of its takes two"
+            " evaluations of its network, a student's step one."
         )
 
     def _student(self, label: str) -> Config:
@@ -172,6 +182,11 @@ class _Problem:
             "learns": loss["learns"],
             "training": training,
         }
+
+    def _averages(self, student: Config) -> list[float]:
+        """The averages of a student's weights that are scored beside each other; none where there is one."""
+        ema = student["training"]["ema"]
+        return ema if self.kind == "images" and isinstance(ema, list) and len(ema) > 1 else []
 
     def _teacher_loss(self) -> Config:
         if self.entry["closed_form"]:
@@ -215,6 +230,8 @@ class _Problem:
                 kept = bool(student["training"]["snapshots"])
                 if self.kind == "images":
                     scored["snapshots"] = kept
+                    if averages := self._averages(student):
+                        scored["averages"] = averages
                 elif kept:
                     scored["headline"] = evaluation["headline"]
                 found[f"{label}/{seed}/student.json"] = run | training
@@ -237,8 +254,11 @@ class _Problem:
         scored = [name for name in evaluation["metrics"] if name not in nearest]
         looked_up = {"metrics": nearest, "budgets": self.config["budgets"]}
         return ({"neighbours.json": looked_up} if nearest else {}) | {
-            "features.json": {},
-            "reference.json": {"evaluation": _part(evaluation, "samples", "reference")},
+            "features.json": {"headline": METRICS[evaluation["headline"]].extractor},
+            "reference.json": {
+                "evaluation": _part(evaluation, "samples", "reference"),
+                "least": least_of(evaluation["metrics"]),
+            },
             "score.json": {
                 "evaluation": _part(evaluation, "samples", "reference") | {"metrics": scored},
                 "headline": evaluation["headline"],

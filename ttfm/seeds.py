@@ -55,3 +55,11 @@ def indexed_noise(
 def indexed_labels(count: int, classes: int, first: int = 0) -> Tensor:
     """Classes of the evaluation's samples ``first`` .. ``first + count - 1``: all of them in turn, ``(count,)``."""
     return torch.arange(first, first + count) % classes
+
+
+def chosen(count: int, total: int) -> np.ndarray:
+    """Indices of ``count`` of ``total`` entries in ascending order, the same every time; all where there are no more.
+
+    Sets may be sorted, by class say: their first entries would not stand for the rest.
+    """
+    return np.sort(np.random.default_rng(0).permutation(total)[:count])

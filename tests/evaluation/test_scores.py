@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,19 @@ def gaussian(mean, scale, count: int = 200, seed: int = 0) -> np.ndarray:
     z -= z.mean(axis=0)
     z = np.linalg.solve(np.linalg.cholesky(np.cov(z, rowvar=False)), z.T).T
     return z @ np.asarray(scale).T + np.asarray(mean)
+
+
+def test_statistics_are_numpys_and_take_features_piece_by_piece(tmp_path):
+    features = np.lib.format.open_memmap(tmp_path / "f.npy", mode="w+", dtype=np.float32, shape=(40_000, 64))
+    features[:] = np.random.default_rng(0).standard_normal(features.shape) + 3
+    tracemalloc.start()
+    found = statistics(features)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < features.size * 8 / 4
+    wide = features.astype(np.float64)
+    np.testing.assert_allclose(found.mu, wide.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(found.sigma, np.cov(wide, rowvar=False), rtol=1e-9, atol=1e-12)
 
 
 def test_frechet_distance_of_axis_aligned_gaussians():

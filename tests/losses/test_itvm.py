@@ -39,3 +39,18 @@ def test_the_initial_term_is_weighted_and_can_be_left_out():
     loss = ITVM(lambda_I=3.0)
     terms = loss.terms(batch, student, target, field)
     assert torch.allclose(loss.total(terms), 3 * terms["initial"].mean() + terms["terminal"].mean())
+
+
+def test_the_quotient_is_taken_in_full_precision_whatever_the_training_is():
+    """Rounding to eight bits, divided by a small width, would be most of the term and of its gradient."""
+    field, _ = linear_gaussian()
+    batch, loss = make_batch(field, 256, dtype=torch.float32), ITVM(eps=0.01, lambda_I=0.0)
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        network = random_mlp(0).float()
+        student, target = FlowMap(network, precision), FlowMap(random_mlp(0).float(), "float32")
+        again = replace(batch, generator=torch.Generator().manual_seed(1))
+        total = loss.total(loss.terms(again, student, target, lambda t, x: field(t.double(), x.double()).float()))
+        total.backward()
+        found[precision] = torch.cat([total.detach()[None], *(w.grad.flatten() for w in network.parameters())])
+    torch.testing.assert_close(found["bfloat16"], found["float32"])

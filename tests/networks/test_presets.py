@@ -15,6 +15,8 @@ SIZES = {
     ("unet", "cifar10-35m"): (36_807_811, 12.4e9),
     # DDPM++ of EDM has 55.7 M.
     ("unet", "cifar10-55m"): (55_944_195, 40.9e9),
+    ("unet", "B"): (36_807_811, 12.4e9),
+    ("unet", "L"): (55_944_195, 40.9e9),
     # Peebles & Xie: 33, 130 and 458 M, with labels and another embedding of the times; on their 32 x 32 latents
     # 6.06, 23.0 and 80.7 G multiplications.
     ("dit", "S"): (32_381_580, 2 * 6.06e9),

@@ -330,6 +330,7 @@ def _snapshot_rows(rng: np.random.Generator, students: dict[str, tuple]) -> list
                             "N": 2048, "split": "-", "extractor": "-", "status": "ok", "reason": "",
                             "commit": COMMIT, "device": "cpu", "iteration": iteration,
                             "trained_seconds": seconds * iteration / 6000 * rng.lognormal(0, 0.02),
+                            "average": "",
                         })  # fmt: skip
     return rows
 

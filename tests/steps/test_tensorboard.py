@@ -2,10 +2,11 @@
 
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
-from ttfm.steps.tensorboard import event_files
+from ttfm.steps.tensorboard import FOLDER, event_files, folder_of
 
 
 def test_without_a_folder_nothing_is_imported(monkeypatch):
@@ -24,8 +25,8 @@ def test_numbers_reach_the_writer_and_it_is_closed(monkeypatch, tmp_path):
     seen = []
 
     class SummaryWriter:
-        def __init__(self, folder):
-            seen.append(folder)
+        def __init__(self, folder, purge_step):
+            seen.append((folder, purge_step))
 
         def __enter__(self):
             return self
@@ -37,6 +38,16 @@ def test_numbers_reach_the_writer_and_it_is_closed(monkeypatch, tmp_path):
             seen.append((name, value, step))
 
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=SummaryWriter))
-    with event_files(tmp_path) as events:
+    with event_files(tmp_path, 9) as events:
         events.add_scalar("loss", 0.5, 10)
-    assert seen == [str(tmp_path), ("loss", 0.5, 10), "closed"]
+    assert seen == [(str(tmp_path), 10), ("loss", 0.5, 10), "closed"]
+
+
+def test_the_trainings_of_a_workflow_have_a_folder_each(monkeypatch, tmp_path):
+    config = {"experiment": "e", "problem": "p", "student": "s", "seed": 0}
+    monkeypatch.delenv(FOLDER, raising=False)
+    assert folder_of(None, config) is None
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    assert folder_of(None, config) == tmp_path / "e/p/s/0"
+    assert folder_of(None, {"experiment": "e", "problem": "p"}) == tmp_path / "e/p"
+    assert folder_of(Path("own"), config) == Path("own")

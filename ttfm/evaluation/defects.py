@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ttfm.flow.solvers import Field
 
-BATCH = 1024
-"""States that pass through the network at once."""
+ROUNDS, VALUES = 16, 2**21
+"""How often all P states pass through the network at once, at most, and about how many numbers they may then hold."""
 
 
 class TwoTimedMap(Protocol):
@@ -60,7 +60,7 @@ def semigroup_defect(flow_map: TwoTimedMap, times: Tensor, paths: Tensor, triple
 
     states = start.flatten(0, 1)
     columns = [time.to(states).repeat_interleave(paths.shape[1]) for time in (s, r, t)]
-    pieces = zip(*(value.split(BATCH) for value in (*columns, states)), strict=True)
+    pieces = zip(*(value.split(_rows(paths)) for value in (*columns, states)), strict=True)
     return _root_mean_square([gap(*piece) for piece in pieces], "semigroup defect")
 
 
@@ -89,7 +89,7 @@ def tangent_defect(flow_map: TwoTimedMap, velocity: Field, times: Tensor, paths:
     s = times[early].to(states).repeat_interleave(paths.shape[1])
     gaps = [
         flow_map.average_velocity(now, now, x) - velocity(now, x)
-        for now, x in zip(s.split(BATCH), states.split(BATCH), strict=True)
+        for now, x in zip(s.split(_rows(paths)), states.split(_rows(paths)), strict=True)
     ]
     return _root_mean_square(gaps, "tangent defect")
 
@@ -129,6 +129,11 @@ def tangent_map(
             s = times[i].to(paths).expand(paths.shape[1])
             gap = flow_map.average_velocity(s, s, paths[i]) - velocity(s, paths[i])
             yield times[i].item(), _root_mean_square([gap], "tangent defect")
+
+
+def _rows(paths: Tensor) -> int:
+    """States per pass: a multiple of all P, whose labels may be bound outside."""
+    return paths.shape[1] * max(1, min(ROUNDS, VALUES // paths[0].numel()))
 
 
 def _coarse(times: Tensor, cells: int) -> list[int]:

@@ -274,6 +274,16 @@ def nearest_of(metrics: Iterable[str]) -> list[str]:
     return [metric.name for metric in IMAGE_METRICS if metric.name in wanted and metric.score == "nearest"]
 
 
+def least_of(metrics: Iterable[str]) -> dict[str, dict[str, int]]:
+    """For each network of features, the metrics among these that ask it and the fewest samples of each."""
+    wanted = set(metrics)
+    found: dict[str, dict[str, int]] = {}
+    for metric in IMAGE_METRICS:
+        if metric.name in wanted and metric.extractor:
+            found.setdefault(metric.extractor, {})[metric.name] = samples_needed(metric)
+    return found
+
+
 def samples_needed(metric: Metric) -> int:
     """The fewest samples a metric can be measured with."""
     dimension = NETWORKS[metric.extractor].dimension if metric.extractor else 0

@@ -19,6 +19,7 @@ from ttfm.evaluation.scoring import NOT_REPRODUCED, Row, measured
 BYTES = "uint8"
 """The quantisation, which the column ``extractor`` names beside the network."""
 SAME = "the teacher's images would be compared with themselves"
+TOO_FEW = "the other split has too few images"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Reference:
 
     Attributes:
         statistics: of all images of the split.
-        features: of its first images, shape ``(M, D)``, for scores that compare sets.
+        features: of some of its images, shape ``(M, D)``, for scores that compare sets.
         split: "train" or "test".
         logits: of the same images, for the Inception score; None for other networks.
     """
@@ -60,6 +61,7 @@ class Network:
     missing: str = ""
     reconstructed: Reference | None = None
     _statistics: dict[int, Statistics] = field(default_factory=dict)
+    _manifolds: dict[int, tuple[float, float]] = field(default_factory=dict)
 
     def statistics(self, row: int) -> Statistics:
         """Of one set of generated images, fitted once."""
@@ -67,6 +69,13 @@ class Network:
         if row not in self._statistics:
             self._statistics[row] = scores.statistics(self.features[row])
         return self._statistics[row]
+
+    def precision_recall(self, row: int, features: np.ndarray, device: str) -> tuple[float, float]:
+        """Of one set of generated images, or of real ones (row -1 and below): two metrics, computed once."""
+        assert self.reference is not None
+        if row not in self._manifolds:
+            self._manifolds[row] = scores.precision_recall(features, self.reference.features, device)
+        return self._manifolds[row]
 
 
 @dataclass(frozen=True)
@@ -78,12 +87,14 @@ class ImageScorer:
         networks: by the name that the catalogue uses.
         perceptual: models of LPIPS by trunk, or why one is missing.
         solution: the teacher's fine solutions as bytes, shape ``(N, C, H, W)``.
+        device: where distances between features are computed.
     """
 
     metrics: tuple[str, ...]
     networks: dict[str, Network]
     perceptual: dict[str, nn.Module | str]
     solution: np.ndarray
+    device: str = "cpu"
 
     def rows(self, samples: SampleSets) -> Iterator[Row]:
         """A row per set and metric, with ``snapshot`` in it; of snapshots the first metric alone."""
@@ -107,12 +118,13 @@ class ImageScorer:
             network = self.networks[metric.extractor]
             floor = network.floor if student == "data" else network.reconstructed
             if floor is None:
-                yield row | self._about(metric, samples) | {"status": "skipped", "reason": network.missing}
+                yield row | self._about(metric, samples) | {"status": "skipped", "reason": network.missing or TOO_FEW}
                 continue
             count, whole = len(floor.features), metric.score == "frechet"
             about = self._about(metric, floor.statistics.count if whole else count)
             logits = floor.logits
-            value = measured(metric.name, self._distance, metric, floor.statistics, floor.features, logits)
+            place = -1 if student == "data" else -2
+            value = measured(metric.name, self._distance, metric, place, floor.statistics, floor.features, logits)
             yield row | about | value
 
     def _row(self, metric: Metric, index: int, entry: Set, samples: SampleSets) -> Row:
@@ -128,7 +140,7 @@ class ImageScorer:
         logits = None if network.logits is None else network.logits[index]
         features = network.features[index]
         statistics = network.statistics(index) if metric.score == "frechet" else None
-        return row | measured(metric.name, self._distance, metric, statistics, features, logits)
+        return row | measured(metric.name, self._distance, metric, index, statistics, features, logits)
 
     def _about(self, metric: Metric, count: int) -> Row:
         """What was compared with what: N, split, extractor and quantisation."""
@@ -139,6 +151,8 @@ class ImageScorer:
         network = self.networks[metric.extractor]
         split = "-" if network.reference is None or metric.score == "inception-score" else network.reference.split
         name = f"{network.name} {BYTES}"
+        if metric.score in ("kid", "precision", "recall") and network.reference is not None:
+            name += f", {len(network.reference.features)} real"
         if metric.score == "frechet-infinity" and network.reference is not None:
             dimension = len(network.reference.statistics.mu)
             if count >= 4 * dimension:
@@ -147,9 +161,15 @@ class ImageScorer:
         return {"N": count, "split": split, "extractor": name}
 
     def _distance(
-        self, metric: Metric, statistics: Statistics | None, features: np.ndarray, logits: np.ndarray | None
+        self,
+        metric: Metric,
+        index: int,
+        statistics: Statistics | None,
+        features: np.ndarray,
+        logits: np.ndarray | None,
     ) -> float:
-        reference = self.networks[metric.extractor].reference
+        network = self.networks[metric.extractor]
+        reference = network.reference
         assert reference is not None
         match metric.score:
             case "frechet":
@@ -160,9 +180,9 @@ class ImageScorer:
             case "kid":
                 return scores.kid(features, reference.features)
             case "precision":
-                return scores.precision_recall(features, reference.features)[0]
+                return network.precision_recall(index, features, self.device)[0]
             case "recall":
-                return scores.precision_recall(features, reference.features)[1]
+                return network.precision_recall(index, features, self.device)[1]
             case _:
                 assert logits is not None
                 return scores.inception_score(logits)

@@ -105,7 +105,7 @@ class DifferenceTransitionMatching(Loss):
         r = batch.uniform()
         known = model.condition(time, batch.at(time))
         student.calls["forward"] += len(time)
-        student.calls["differentiated"] += len(time)
+        student.calls["forward-backward"] += len(time)
         prediction = model.head(r, interpolate(noise, difference, r), known)
         return {"transition": squared_norm(prediction - (difference - noise))}
 

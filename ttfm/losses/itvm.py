@@ -39,7 +39,8 @@ class ITVM(Loss):
       \to b`, gradient through both ends;
     - average: :math:`u_\theta(s,t,x_s) \to (1-e) u^-(s,r,x_s) + e b`.
 
-    Both are written in e, so that neither divides by t - s and both stay exact on the diagonal.
+    Both are written in e, so that neither divides by t - s and both stay exact on the diagonal. The quotient multiplies
+    rounding by 1 / e: its student is evaluated in full precision whatever the training's, as derivatives are.
 
     Attributes:
         terminal_target: how b is estimated. "teacher_heun": :math:`(v_r(p) + v_t(p + (t-r) v_r(p)))/2`;
@@ -145,7 +146,7 @@ class ITVM(Loss):
         joined = [torch.cat(part) for part in zip(*queries, strict=True)]
         sizes = [len(query[0]) for query in queries]
         with rows(*map(slice, sizes)):
-            prediction, initial, *rest = student.average_velocity(*joined).split(sizes)
+            prediction, initial, *rest = student.average_velocity(*joined, exact=quotient).split(sizes)
         if quotient:
             width = expand(e, x)
             prediction = (prediction - (1 - width) * rest[0]) / width

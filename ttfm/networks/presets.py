@@ -14,6 +14,9 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "S": _UNET | {"channels": 64, "embedding": 256},
         "cifar10-35m": _UNET,
         "cifar10-55m": _UNET | {"multipliers": [2, 2, 2], "blocks": 4},
+        # The sizes by letter, as those of the DiT.
+        "B": _UNET,
+        "L": _UNET | {"multipliers": [2, 2, 2], "blocks": 4},
     },
     # Peebles & Xie, arXiv 2212.09748, table 1; the patch is the experiment's choice.
     "dit": {

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ttfm.evaluation.catalogue import names as metric_names
 from ttfm.files import read_arrays, write_text
+from ttfm.reporting.averages import averages_table
 from ttfm.reporting.convergence import summarise_convergence
 from ttfm.reporting.costs import cost_table, summarise_costs
 from ttfm.reporting.inputs import Results, load
@@ -72,7 +73,11 @@ def write_tables(results: Path) -> list[Path]:
             [*problem_metrics(summary, data.experiment, problem), *about.get("metrics", metric_names(about["kind"]))]
         ):
             tables.append(metric_table(summary, data.experiment, problem, metric))
-        tables += filter(None, [published_table(summary, data.experiment, problem)])
+        beside = (
+            published_table(summary, data.experiment, problem),
+            averages_table(data.snapshots, data.experiment, problem),
+        )
+        tables += filter(None, beside)
     for table in tables:
         texts |= {f"{table.name}.md": markdown(table), f"{table.name}.tex": latex(table)}
     cost_tables: list[Table] = [cost_table(costs, data.experiment, name) for name in data.experiment["problems"]]

@@ -23,7 +23,7 @@ TIMING = [
     *("experiment", "problem", "student", "loss", "seconds_per_step", "relative", "repeats"),
     *("status", "reason", "commit", "device"),
 ]
-SNAPSHOTS = [*METRICS, "iteration", "trained_seconds"]
+SNAPSHOTS = [*METRICS, "iteration", "trained_seconds", "average"]
 MAPS = ["problem", "student", "seed", "metric", "s", "t", "value"]
 _NAMES = {"problem", "student"}
 _TEXT = {*_NAMES, "experiment", "loss", "metric", "split", "extractor", "status", "reason", "commit", "device"}

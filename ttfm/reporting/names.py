@@ -55,9 +55,9 @@ def table_files(problems: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Names of all files under ``tables/`` of an experiment.
 
     Args:
-        problems: ``problems`` of ``experiment.json``; of each only ``metrics`` and ``published`` are read, and ``kind``
-            where there are no metrics. A metric that neither names (from a plug-in) gets a table too, which no workflow
-            can declare.
+        problems: ``problems`` of ``experiment.json``; of each only ``metrics``, ``published`` and ``averages`` are
+            read, and ``kind`` where there are no metrics. A metric that neither names (from a plug-in) gets a table
+            too, which no workflow can declare.
     """
     metrics = [
         f"{name}--{metric}"
@@ -65,5 +65,6 @@ def table_files(problems: Mapping[str, Mapping[str, Any]]) -> list[str]:
         for metric in problem.get("metrics", metric_names(problem["kind"]))
     ]
     metrics += [f"{name}--published" for name, problem in problems.items() if problem.get("published")]
+    metrics += [f"{name}--averages" for name, problem in problems.items() if problem.get("averages")]
     files = ["summary.csv", "convergence.csv", *(f"{stem}.csv" for stem in _PRINTED)]
     return files + [f"{stem}.{ending}" for stem in (*_PRINTED, *metrics) for ending in ("md", "tex")]

@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from ttfm.reporting import palette
 from ttfm.reporting.alt import alternative, caption
+from ttfm.reporting.averages import averages_table
 from ttfm.reporting.convergence import front_sentence, summarise_convergence
 from ttfm.reporting.costs import cost_table, summarise_costs
 from ttfm.reporting.inputs import Results
@@ -138,6 +139,7 @@ def _problems(
     summary: pd.DataFrame,
     costs: pd.DataFrame,
     convergence: pd.DataFrame,
+    snapshots: pd.DataFrame,
     shown: Mapping[str, Figure],
 ) -> list[dict[str, Any]]:
     sections: list[dict[str, Any]] = []
@@ -156,6 +158,7 @@ def _problems(
                 for metric in problem_metrics(summary, experiment, name)
             ],
             "published": published_table(summary, experiment, name),
+            "averages": averages_table(snapshots, experiment, name),
             "cost": cost_table(costs, experiment, name),
         })  # fmt: skip
     return sections
@@ -223,7 +226,7 @@ def build_page(data: Results, figures: Mapping[str, Path], provenance: Mapping[s
         rank_rules=rank_rules(experiment),
         rank_sentences=rank_sentences(ranks, experiment),
         findings=findings(summary, costs, experiment),
-        problems=_problems(experiment, summary, costs, convergence, shown),
+        problems=_problems(experiment, summary, costs, convergence, data.snapshots, shown),
         cost_figure=shown["cost"],
         many=len(experiment["students"]) > MANY,
         methods=methods_table(methods, data.timing, experiment),

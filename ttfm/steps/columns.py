@@ -8,7 +8,7 @@ def _columns(text: str) -> list[str]:
 
 
 SNAPSHOT_COLUMNS = _columns(
-    "experiment problem student loss seed iteration trained_seconds steps metric value N split extractor "
+    "experiment problem student loss seed iteration trained_seconds average steps metric value N split extractor "
     "status reason commit device"
 )
 MAP_COLUMNS = _columns("problem student seed metric s t value")

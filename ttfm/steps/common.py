@@ -119,16 +119,24 @@ def source_noise(
     return _source(json.dumps([config["source"], config["data"]]), images).sample(draw)
 
 
+SMALL = 2**12
+"""Numbers of a small image: one of 32 x 32 pixels in colour has fewer."""
+
+
 def piece_size(shape: Sequence[int]) -> int:
     """How many images pass through a model at once: a fixed number, so that no result depends on the machine.
+
+    The larger they are, the fewer, so that features of a U-Net stay below some gigabytes.
 
     Args:
         shape: of one image, ``(C, H, W)``.
     """
     from ttfm.seeds import BLOCK
 
-    blocks = 2**18 // (math.prod(shape) * BLOCK)
-    return BLOCK * max(1, blocks)
+    numbers = math.prod(shape)
+    if numbers <= SMALL:
+        return BLOCK * max(1, 2**18 // (numbers * BLOCK))
+    return max(4, 2 ** int(math.log2(2**20 / numbers)))
 
 
 @cache

@@ -23,7 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write features ``(sets, N, all layers)``, float32; of failed sets zeros, and nothing without the network."""
+    """Write features ``(sets, N, all layers)``, float32; of failed sets zeros, and nothing without the network.
+
+    Snapshots are scored by the headline alone: for every other metric's network they are zeros too, which the file
+    system need not store.
+    """
     import numpy as np
 
     from ttfm.evaluation.extractors import EXTRACTORS
@@ -35,7 +39,9 @@ def run(arguments: argparse.Namespace) -> None:
     name, reason = identity(arguments)
     samples = read_sets(arguments.images, arguments.index)
     widths: list[int] = []
-    good = [] if reason else [row for row, about in enumerate(samples.sets) if not about.failed]
+    snapshots = config["headline"] == arguments.extractor
+    wanted = (row for row, about in enumerate(samples.sets) if not about.failed and (snapshots or not about.snapshot))
+    good = [] if reason else [*wanted]
     with replacing(arguments.out) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(0, 0, 0))
         for row in good:

@@ -58,19 +58,21 @@ def run(arguments: argparse.Namespace) -> None:
     The first images of each set are looked up in the whole training split, which stays mapped; where training mirrored
     images at random, in the mirrored ones too. For each set ``<name>`` the arrays are ``samples_<name>``
     ``(n, C, H, W)`` and ``nearest_<name>`` ``(n, k, C, H, W)``, bytes, and ``distance_<name>`` ``(n, k)``: the first
-    samples, then those closest to a training image. "data" are the first images of the test split.
+    samples, then those closest to a training image. "data" are images of the test split.
     """
     from ttfm.data.arrays import read_images
     from ttfm.evaluation.neighbours import entries, nearest
     from ttfm.evaluation.quantisation import full_range
     from ttfm.evaluation.sample_sets import read_sets
+    from ttfm.seeds import chosen
 
     started = now()
     config = read_config(arguments.config)
     device = pick_device(config["device"])
     images = read_images(arguments.images)
     train = full_range(images.splits["train"].images, images.maximum)
-    test = full_range(images.splits["test"].images[:SAMPLES], images.maximum)
+    unused = images.splits["test"].images
+    test = full_range(unused[chosen(SAMPLES, len(unused))], images.maximum)
     mirrored = bool(config["data"].get("flips"))
     arrays: dict[str, np.ndarray] = {}
 

@@ -53,6 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
     headlines = [f"tables/{name}--{about['evaluation']['headline']}.md" for name, about in problems.items()]
     convergence = ["tables/convergence.csv"] if any(about["snapshots"] for about in cards.values()) else []
     beside = [f"tables/{name}--published.md" for name, about in problems.items() if about.get("published")]
+    beside += [f"tables/{name}--averages.md" for name, about in cards.items() if about.get("averages")]
     for name in (*KEPT, *convergence, *headlines, *beside, *(f"figures/{figure}.png" for figure in arguments.figure)):
         source: Path = arguments.results / name
         with replacing(arguments.out / source.name) as temporary:

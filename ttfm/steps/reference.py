@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 KEPT = 10_000
 """Images whose features are kept beside the statistics of all, for scores that compare sets of features."""
+FEWEST = 2
+"""Images of which there are statistics."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,17 +47,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write mean, covariance, number and first features of two splits; nothing where the network cannot be had.
+    """Write mean, covariance, number and some features of two splits; nothing where the network cannot be had.
 
-    The reference is a whole split, the floor as many images of the other as are generated, or all there are. Of a
-    problem in latent space there are as many test images besides, encoded and decoded again. A file of the same content
-    that another experiment made is copied: its name is a digest of all that decides it.
+    The reference is a whole split, the floor as many images of the other as are generated, or all there are; it is left
+    out where there are too few for any statistics. Of a problem in latent space there are as many test images besides,
+    encoded and decoded again. A file of the same content that another experiment made is copied: its name is a digest
+    of all that decides it, code included.
     """
     import numpy as np
 
     from ttfm.data.arrays import read_images
     from ttfm.data.latents import RECONSTRUCTED, checked
     from ttfm.evaluation.quantisation import full_range
+    from ttfm.seeds import chosen
 
     started = now()
     config = read_config(arguments.config)
@@ -64,12 +68,14 @@ def run(arguments: argparse.Namespace) -> None:
     images = read_images(arguments.images)
     split = config["evaluation"]["reference"]
     splits = {"reference": split, "floor": "test" if split == "train" else "train"}
+    _require(config, arguments.extractor, split, len(images.splits[split].images))
     limits = {"reference": None, "floor": config["evaluation"]["samples"]}
     about: dict[str, Any] = {
         "extractor": name,
         "maximum": images.maximum,
         "kept": KEPT,
         "sets": {part: [limits[part], images.about["splits"][splits[part]]["sha256"]] for part in splits},
+        "code": [sha256(path) for path in _code()],
         "device": device,
         "versions": {package: version(package) for package in ("torch", "torch-fidelity")},
     }
@@ -84,7 +90,11 @@ def run(arguments: argparse.Namespace) -> None:
         log.info("%s: the same content is in %s", name, stored)
         arrays = read_arrays(stored)
     else:
-        sets = {part: full_range(images.splits[splits[part]].images[: limits[part]], images.maximum) for part in splits}
+        sets = {}
+        for part, split in splits.items():
+            pixels = images.splits[split].images
+            limit = limits[part]
+            sets[part] = full_range(pixels if limit is None else pixels[chosen(limit, len(pixels))], images.maximum)
         if arguments.latents:
             sets["reconstructed"] = np.load(made, mmap_mode="r", allow_pickle=False)[: limits["floor"]]
         arrays, reason = _arrays(sets, arguments, device)
@@ -97,6 +107,25 @@ def run(arguments: argparse.Namespace) -> None:
     write_record(
         arguments.record, config, device, started, status=status, reason=reason, name=name, splits=splits, content=about
     )
+
+
+def _require(config: dict[str, Any], network: str, split: str, count: int) -> None:
+    """Raise a ValueError if the reference split has fewer images than a metric of this network needs."""
+    for metric, least in config["least"].get(network, {}).items():
+        if count < least:
+            data = config["data"]
+            raise ValueError(
+                f"problems.{config['problem']}: the {split} split of {data.get('path', data['name'])!r} has {count:,}"
+                f" images, and {metric!r} needs at least {least:,}; add images, or leave the metric out of"
+                " evaluation.metrics"
+            )
+
+
+def _code() -> list[Path]:
+    """The source files that decide features and statistics."""
+    package = Path(__file__).parents[1]
+    named = [package / "evaluation" / f"{name}.py" for name in ("features", "quantisation", "scores", "classifier")]
+    return [*named, package / "seeds.py", Path(__file__), *sorted((package / "evaluation" / "extractors").glob("*.py"))]
 
 
 def _sound(path: Path) -> bool:
@@ -120,16 +149,21 @@ def _arrays(
 
     from ttfm.evaluation.extractors import EXTRACTORS
     from ttfm.evaluation.scores import statistics
+    from ttfm.seeds import chosen
 
     layers = EXTRACTORS[arguments.extractor].layers
     found: dict[str, np.ndarray] = {}
     for part, pixels in sets.items():
+        if part == "floor" and len(pixels) < FEWEST:
+            log.warning("the floor is left out: the other split has %d image", len(pixels))
+            continue
         features, reason = extracted(pixels, arguments, device)
         if reason:
             return {}, reason
         fitted = statistics(features[layers[0]])
         found |= {f"{part}_mu": fitted.mu, f"{part}_sigma": fitted.sigma, f"{part}_count": np.array(fitted.count)}
-        found |= {f"{part}_features": features[layers[0]][:KEPT]}
+        kept = chosen(KEPT, len(pixels))
+        found |= {f"{part}_features": features[layers[0]][kept]}
         if len(layers) > 1:
-            found[f"{part}_logits"] = features[layers[1]][:KEPT]
+            found[f"{part}_logits"] = features[layers[1]][kept]
     return found, ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from ttfm.devices import pick_device
@@ -95,17 +96,19 @@ class _Student(Trained):
     """A trained student of images."""
 
     def sets(self, identity: Row, kept: dict[str, torch.Tensor]) -> Iterator[tuple[Set, Piece]]:
-        """Every budget of the student and, where asked, of the weights kept during its training.
+        """Every budget of the student and, where asked, of weights kept during its training and of other averages.
 
         The first samples of the student go into ``kept`` while they are made.
         """
         from ttfm.evaluation.sample_sets import Set
 
-        wanted = bool(self.config["snapshots"])
+        wanted, averages = bool(self.config["snapshots"]), self.config.get("averages", [])
+        final = (self.end() if wanted else {}) | ({"average": averages[0]} if averages else {})
         for budget in self.config["budgets"]:
-            about = identity | {"steps": budget} | (self.end() if wanted else {})
+            about = identity | {"steps": budget} | final
             yield Set(about, off_path=self.off_path(budget)), self._piece(self.model, budget, kept)
-        for when, model in self.kept() if wanted else ():
+        others = [self.kept()] * wanted + [self.averaged()] * bool(averages)
+        for when, model in chain(*others):
             for budget in self.config["budgets"]:
                 about = identity | {"steps": budget} | when
                 yield Set(about, off_path=self.off_path(budget), snapshot=True), self._piece(model, budget, {})

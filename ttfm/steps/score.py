@@ -74,10 +74,12 @@ def run(arguments: argparse.Namespace) -> None:
         (headline, *(name for name in metrics if name != headline)),
         {name: _network(name, arguments) for name in config["networks"]},
         perceptual,
-        read_arrays(arguments.solution).get("pixels", np.zeros((0, *image_shape(config)), dtype=np.uint8)),
+        read_arrays(arguments.solution, ("pixels",)).get("pixels", np.zeros((0, *image_shape(config)), dtype=np.uint8)),
+        device,
     )
     rows = [*scorer.rows(samples)]
-    timed = [row for row in rows if "iteration" in row and row["metric"] == headline]
+    times = ("iteration", "trained_seconds", "average")
+    timed = [row for row in rows if row["metric"] == headline and any(key in row for key in times)]
     kept = [row for row in rows if not row.pop("snapshot")]
     if arguments.floor:
         # Of latents the autoencoder has a floor of its own.
@@ -85,7 +87,6 @@ def run(arguments: argparse.Namespace) -> None:
         kept = [*scorer.floor(samples.count), *reconstructed, *kept]
     with arguments.described.open(newline="", encoding="utf-8") as file:
         described = list(csv.DictReader(file))
-    times = ("iteration", "trained_seconds")
     plain = [{key: value for key, value in row.items() if key not in times} for row in (*kept, *described)]
     write_metrics(arguments.metrics, config, plain, device)
     if arguments.snapshot_metrics:
@@ -116,14 +117,15 @@ def _network(name: str, arguments: argparse.Namespace) -> Network:
     if missing := found["missing"] or origin["reason"]:
         return Network(found["name"], missing=missing)
     arrays = read_arrays(reference)
-    real = {part: _reference(arrays, part, split) for part, split in origin["splits"].items()}
+    parts = origin["splits"].items()
+    real = {part: _reference(arrays, part, split) for part, split in parts if f"{part}_mu" in arrays}
     values = np.load(features, mmap_mode="r", allow_pickle=False)
     width = found["widths"][0] if found["widths"] else 0
     logits = values[:, :, width:] if len(found["widths"]) > 1 else None
     return Network(
         found["name"],
         real["reference"],
-        real["floor"],
+        real.get("floor"),
         values[:, :, :width],
         logits,
         reconstructed=real.get("reconstructed"),

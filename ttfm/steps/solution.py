@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import TYPE_CHECKING, Any
 
 from ttfm.devices import pick_device
@@ -36,9 +37,10 @@ if TYPE_CHECKING:
     from ttfm.flow.solvers import Field
 
 KEPT_TIMES = 33
-KEPT_PATHS = 64
-KEPT_IMAGES = 1024
-"""Images whose noise and solution are kept as floats: what training follows, and what figures show."""
+KEPT_PATHS, PATH_NUMBERS = 64, 2**20
+"""Trajectories that are kept; fewer where one state of all of them would be more numbers than this."""
+KEPT_IMAGES, IMAGE_NUMBERS = 1024, 2**26
+"""Images whose noise and solution are kept as floats: what training follows, and what figures show; fewer likewise."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,8 +57,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     A closed-form velocity is integrated in float64, so that the solver's error stays far below every student's. Where a
     learned teacher failed, or its solution is not finite, nothing is kept and the record says why. Of images x0 and x1
-    are those of the first 1,024 indices, and ``pixels`` ``(N, C, H, W)`` holds all solutions, decoded where they are
-    latents, as bytes: the noise of an index can be drawn again, and what is compared is bytes.
+    are those of the first 1,024 indices (fewer of large images), and ``pixels`` ``(N, C, H, W)`` holds all solutions,
+    decoded where they are latents, as bytes: the noise of an index can be drawn again, and what is compared is bytes.
     """
     started = now()
     config = read_config(arguments.config)
@@ -79,6 +81,8 @@ def _solve(config: dict[str, Any], arguments: argparse.Namespace, device: str) -
     found: dict[str, np.ndarray] = {}
     pixels = np.empty((count, *image_shape(config)), dtype=np.uint8) if images else None
     decode = decoder(config, arguments.images, device)
+    most = min(KEPT_IMAGES, IMAGE_NUMBERS // math.prod(config["shape"]))
+    paths: list[np.ndarray] = []
     for start in range(0, count, size):
         end = min(start + size, count)
         states = _integrate(config, arguments, field, device, start, end)
@@ -93,12 +97,18 @@ def _solve(config: dict[str, Any], arguments: argparse.Namespace, device: str) -
             if not decoded.isfinite().all():
                 return {}, "the teacher's fine ODE solution is too large to be decoded"
             pixels[start:end] = quantise(decoded).numpy()
-        if start < KEPT_IMAGES:
-            kept = {name: states[name][: KEPT_IMAGES - start] if images else states[name] for name in ("x0", "x1")}
+        if start < most:
+            kept = {name: states[name][: most - start] if images else states[name] for name in ("x0", "x1")}
             found |= {name: np.concatenate([found[name], kept[name]]) if start else kept[name] for name in kept}
-        if start == 0:
-            found |= {name: states[name] for name in ("times", "paths")}
+        if sum(path.shape[1] for path in paths) < _kept_paths(config):
+            paths.append(states["paths"])
+            found["times"] = states["times"]
+    found["paths"] = np.concatenate(paths, axis=1)[:, : _kept_paths(config)]
     return found | ({} if pixels is None else {"pixels": pixels}), ""
+
+
+def _kept_paths(config: dict[str, Any]) -> int:
+    return max(1, min(KEPT_PATHS, PATH_NUMBERS // math.prod(config["shape"])))
 
 
 def _integrate(
@@ -119,7 +129,7 @@ def _integrate(
     with torch.no_grad(), labelled(config, end - start, device, start):
         for index, state in enumerate(states):
             if index in kept:
-                paths.append(state[:KEPT_PATHS].float().cpu().numpy())
+                paths.append(state[: _kept_paths(config)].float().cpu().numpy())
     if not state.isfinite().all():
         return None
     return {

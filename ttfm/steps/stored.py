@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ttfm.files import DamagedResult, read_json, require_content
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import torch
     from torch import nn
 
@@ -86,13 +88,37 @@ def load_network(path: Path, config: dict[str, Any], device: str = "cpu") -> nn.
     return load_weights(path, build_network(config["network"], config["shape"])).to(device)
 
 
-def tensors(path: Path) -> dict[str, torch.Tensor]:
-    """All arrays of an ``.npz`` as tensors."""
+def load_averages(path: Path, expected: str) -> dict[float, dict[str, torch.Tensor]]:
+    """All averages of the weights that a training kept, by their decay or relative width.
+
+    Args:
+        path: the file.
+        expected: its sha256.
+
+    Raises:
+        DamagedResult: naming the file, if it is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    require_content(path, expected, "averages")
+    found: dict[float, dict[str, torch.Tensor]] = {}
+    try:
+        for key, value in load_file(path).items():
+            average, name = key.split("/", 1)
+            found.setdefault(float(average), {})[name] = value
+    except (SafetensorError, ValueError) as error:
+        raise DamagedResult(path, "averages", str(error)) from None
+    return found
+
+
+def tensors(path: Path, names: Collection[str] | None = None) -> dict[str, torch.Tensor]:
+    """Arrays of an ``.npz`` as tensors, all or those named."""
     import torch
 
     from ttfm.files import read_arrays
 
-    return {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
+    return {name: torch.from_numpy(array) for name, array in read_arrays(path, names).items()}
 
 
 def load_trajectories(path: Path | None, loss: Loss, device: str, classes: int = 0) -> Trajectories | None:

@@ -15,6 +15,7 @@ from ttfm.steps.common import (
     images_argument,
     labelled,
     path_argument,
+    piece_size,
     read_config,
     teacher_arguments,
     teacher_failure,
@@ -92,17 +93,21 @@ def _train(config: dict[str, Any], device: str, started: str, arguments: argpars
     from ttfm.training.trainer import Trainer, TrainingOptions
 
     loss = build_loss(config)
-    solution = tensors(arguments.solution)
+    solution = tensors(arguments.solution, ("x0", "x1"))
     x0, x1 = solution["x0"][:PROBED].to(device), solution["x1"][:PROBED]
+    size = piece_size(config["shape"]) if config["kind"] == "images" else PROBED
 
     # The headline of points and the pixel error of images: the same numbers as in the tables.
     distance = paired.endpoint_rmse if config["kind"] == "points" else paired.l2
 
     @torch.no_grad()
     def map_error(averaged: torch.nn.Module) -> float:
-        zeros = x0.new_zeros(len(x0))
-        with labelled(config, len(x0), device):
-            return distance(FlowMap(averaged)(zeros, zeros + 1, x0).cpu(), x1)
+        ends = []
+        for piece, part in enumerate(x0.split(size)):
+            zeros = part.new_zeros(len(part))
+            with labelled(config, len(part), device, piece * size):
+                ends.append(FlowMap(averaged)(zeros, zeros + 1, part).cpu())
+        return distance(torch.cat(ends), x1)
 
     before = None
     if config["start"] not in ("teacher", "random"):

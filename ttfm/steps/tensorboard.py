@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Writer(Protocol):
@@ -20,9 +21,25 @@ class _Nowhere:
         pass
 
 
+FOLDER = "TTFM_TENSORBOARD"
+"""Environment variable with a folder for the event files of all trainings of a workflow, each in one of its own."""
+
+
+def folder_of(given: Path | None, config: dict[str, Any]) -> Path | None:
+    """Where a training's event files go: the folder given, or its own below :data:`FOLDER`, or nowhere."""
+    if given or not (root := os.environ.get(FOLDER)):
+        return given
+    who = (str(config[key]) for key in ("experiment", "problem", "student", "seed") if key in config)
+    return Path(root, *who)
+
+
 @contextmanager
-def event_files(folder: Path | None) -> Iterator[Writer]:
+def event_files(folder: Path | None, done: int = 0) -> Iterator[Writer]:
     """A writer of event files in ``folder``; of nothing, where that is None.
+
+    Args:
+        folder: where they go.
+        done: steps that the training goes on from; what an interrupted one wrote of later ones does not count.
 
     Raises:
         ValueError: saying what to install, if TensorBoard is not there.
@@ -34,7 +51,8 @@ def event_files(folder: Path | None) -> Iterator[Writer]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise ValueError(
-            "--tensorboard: the package tensorboard is not installed; pip install 'ttfm[tensorboard]', or leave it out"
+            "--tensorboard or TTFM_TENSORBOARD: the package tensorboard is not installed; pip install"
+            " 'ttfm[tensorboard]', or leave it out"
         ) from None
-    with SummaryWriter(str(folder)) as writer:
+    with SummaryWriter(str(folder), purge_step=done + 1 if done else None) as writer:
         yield writer

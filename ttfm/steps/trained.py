@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ttfm.steps.common import build_loss, labelled, path_argument, source_noise, teacher_field
-from ttfm.steps.stored import load_network, load_snapshots, load_weights, tensors
+from ttfm.steps.stored import load_averages, load_network, load_snapshots, load_weights, tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ttfm.flow.solvers import Field
 
 Row = dict[str, Any]
+FLOATS = ("x0", "x1", "times", "paths")
+"""Arrays of a solution that describe flows; its images as bytes, which are more, are read where they are scored."""
 
 
 def student_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +26,7 @@ def student_arguments(parser: argparse.ArgumentParser) -> None:
     path_argument(parser, "student", "the student's weights (safetensors)")
     path_argument(parser, "student-record", "the student's training record (JSON)")
     path_argument(parser, "snapshots", "weights kept during its training (safetensors)", required=False)
+    path_argument(parser, "averages", "all averages of its weights (safetensors)", required=False)
     path_argument(parser, "teacher", "the teacher's weights (safetensors)")
 
 
@@ -44,7 +47,7 @@ class Trained:
     training: dict[str, Any]
 
     def __post_init__(self) -> None:
-        self.solution = tensors(self.arguments.solution)
+        self.solution = tensors(self.arguments.solution, FLOATS)
         self.times, self.paths = (self.solution[name].to(self.device) for name in ("times", "paths"))
         self.loss = build_loss(self.training["config"])
 
@@ -167,6 +170,16 @@ class Trained:
             model = self._untrained().to(self.device).eval().requires_grad_(False)
             model.load_state_dict(state)
             yield {"iteration": before[0] + step, "trained_seconds": before[1] + after}, model
+
+    def averaged(self) -> Iterator[tuple[Row, nn.Module]]:
+        """The models of all averages of the weights but the first, which is the student's own, and which they are."""
+        if not self.arguments.averages:
+            return
+        found = load_averages(self.arguments.averages, self.training["averages_sha256"])
+        for value in self.training["config"]["training"]["ema"][1:]:
+            model = self._untrained().to(self.device).eval().requires_grad_(False)
+            model.load_state_dict(found[value])
+            yield {"average": value}, model
 
     def end(self) -> Row:
         """When the training ended: iterations and seconds, with those of what it went on from."""

@@ -56,7 +56,7 @@ def run_training(
     from tqdm import tqdm
 
     from ttfm.networks.cost import parameter_count
-    from ttfm.steps.tensorboard import event_files
+    from ttfm.steps.tensorboard import event_files, folder_of
     from ttfm.training.trainer import NonFiniteError
 
     options = trainer.options
@@ -77,7 +77,6 @@ def run_training(
     log.info("%s: %s, %d iterations of batch %d on %s", label, trainer.loss, options.iterations, options.batch, device)
     with ExitStack() as stack:
         first = trainer.ranks.rank == 0
-        events = stack.enter_context(event_files(outputs.tensorboard if first else None))
         # disable=None: no bar where the output is not a terminal.
         quiet = None if first else True
         bar = stack.enter_context(
@@ -91,6 +90,8 @@ def run_training(
             resumed, done = [*earlier.numbers["resumed"], earlier.step], earlier.step
             bar.update(done)
             log.info("%s: goes on from step %d", label, done)
+        folder = folder_of(outputs.tensorboard, config) if first else None
+        events = stack.enter_context(event_files(folder, done))
         try:
             for progress in trainer.run():
                 done = progress.step
@@ -99,7 +100,7 @@ def run_training(
                     kept |= {f"{done}/{n}": v.clone() for n, v in trainer.evaluation.network.state_dict().items()}
                     seconds[str(done)] = f"{trainer.seconds:.3f}"
                 if progress.row:
-                    speed = _speed(progress.row, rows[-1] if rows else {}, options.batch, config["kind"])
+                    speed = _speed(progress.row, rows[-1] if rows else {}, options.batch, config["kind"], device)
                     rows.append(progress.row)
                     bar.set_postfix({"loss": f"{progress.row['loss']:.3g}"} | speed, refresh=False)
                     for name, value in progress.row.items():
@@ -107,6 +108,7 @@ def run_training(
                             events.add_scalar(name, value, done)
                     if "map_error" in progress.row or done == options.iterations:
                         shown = "  ".join(f"{k} {v:.4g}" for k, v in progress.row.items() if k != "step")
+                        shown += "".join(f"  {k} {v}" for k, v in speed.items())
                         log.info("%s: step %d  %s", label, done, shown)
                 if done < options.iterations:
                     keeper.after_step(state)
@@ -147,6 +149,7 @@ def run_training(
         "resumed": resumed,
         "before": before or dict(NOTHING_BEFORE),
         "snapshots_sha256": sha256(outputs.snapshots) if outputs.snapshots else None,
+        "averages_sha256": sha256(outputs.averages) if outputs.averages else None,
         "loss": {
             "uses_jvp": trainer.loss.uses_jvp,
             "target_decay": trainer.loss.target_decay,
@@ -159,16 +162,14 @@ def run_training(
     log.info("%s: %s after %d steps, %.1f s", label, status, done, trainer.seconds)
 
 
-def _speed(row: dict[str, float], before: dict[str, float], batch: int, unit: str) -> dict[str, str]:
-    """What the progress bar says beside the loss: samples per second since the last row and a GPU's peak memory."""
-    import torch
+def _speed(row: dict[str, float], before: dict[str, float], batch: int, unit: str, device: str) -> dict[str, str]:
+    """What the progress bar and the log say beside the loss: samples per second since the last row, and peak memory."""
+    from ttfm.provenance import peak_memory_mb
 
     shown = {}
     if (seconds := row["seconds"] - before.get("seconds", 0)) > 0:
         shown[f"{unit}/s"] = f"{(row['step'] - before.get('step', 0)) * batch / seconds:,.0f}"
-    if peak := torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0:
-        shown["memory"] = f"{peak / 2**30:.1f} GiB"
-    return shown
+    return shown | {"memory": f"{peak_memory_mb(device) / 2**10:.1f} GiB"}
 
 
 def no_training(config: dict[str, Any], device: str, started: str, outputs: argparse.Namespace, reason: str) -> None:

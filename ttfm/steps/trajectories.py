@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ttfm.devices import pick_device
 from ttfm.files import write_arrays
@@ -14,6 +14,7 @@ from ttfm.steps.common import (
     kept_steps,
     labelled,
     path_argument,
+    piece_size,
     progress,
     read_config,
     record_argument,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from ttfm.flow.solvers import Field
 
 BATCH = 4096
-"""Trajectories that are integrated at once."""
+"""Trajectories of points that are integrated at once."""
 
 SCHEDULED = 1024
 """Trajectories by which schedules are judged."""
@@ -67,33 +68,43 @@ def run(arguments: argparse.Namespace) -> None:
     if not reason:
         field = teacher_field(config, load_network(arguments.teacher, config, device))
         noise = source_noise(config, asked["seed"], asked["count"], "trajectory-noise", images=arguments.images)
-        pieces = noise.to(device).split(BATCH)
+        size = _at_once(config)
+        pieces = noise.split(size)
         with torch.no_grad():
             for piece, x0 in enumerate(progress(pieces, len(pieces), f"{config['problem']}: trajectories", "batch")):
-                with labelled(config, len(x0), device, piece * BATCH):
-                    steps = enumerate(trajectory(field, x0, asked["solver"], asked["steps"]))
+                with labelled(config, len(x0), device, piece * size):
+                    steps = enumerate(trajectory(field, x0.to(device), asked["solver"], asked["steps"]))
                     path.append(torch.stack([state for index, state in steps if index in kept]).cpu())
     arrays = {}
     if path:
         states = torch.cat(path, dim=1)
-        with labelled(config, min(SCHEDULED, states.shape[1]), device):
-            schedules = _schedules(field, torch.from_numpy(times), states, device)
+        schedules = _schedules(config, field, torch.from_numpy(times), states, device)
         arrays = {"times": times, "path": states.numpy()} | schedules
     write_arrays(arguments.out, arrays)
     status = "failed" if reason else "ok"
     write_record(arguments.record, config, device, started, status=status, reason=reason)
 
 
-def _schedules(field: Field, times: Tensor, path: Tensor, device: str) -> dict[str, np.ndarray]:
+def _at_once(config: dict[str, Any]) -> int:
+    return piece_size(config["shape"]) if config["kind"] == "images" else BATCH
+
+
+def _schedules(config: dict[str, Any], field: Field, times: Tensor, path: Tensor, device: str) -> dict[str, np.ndarray]:
     """The best schedule of every number of Euler steps, by the first trajectories and the teacher's velocities."""
     import torch
 
     from ttfm.flow.schedules import optimal_schedules
 
-    few = path[:, :SCHEDULED]
+    few, size = path[:, :SCHEDULED], _at_once(config)
+
+    def velocity(time: Tensor, x: Tensor) -> Tensor:
+        parts = []
+        for piece, part in enumerate(x.split(size)):
+            with labelled(config, len(part), device, piece * size):
+                parts.append(field(time.expand(len(part)).to(device), part.to(device)).cpu())
+        return torch.cat(parts)
+
     with torch.no_grad():
-        velocities = [
-            field(time.expand(few.shape[1]).to(device), x.to(device)).cpu() for time, x in zip(times, few, strict=True)
-        ]
+        velocities = [velocity(time, x) for time, x in zip(times, few, strict=True)]
     found = optimal_schedules(times, few, torch.stack(velocities))
     return {f"schedule_{steps}": schedule.numpy() for steps, schedule in found.items()}

@@ -312,7 +312,7 @@ class Trainer:
         models = [self.student] + ([self.target] if self.target is not None else [])
         forward = sum(model.calls["forward"] for model in models) / batch
         jvp = sum(model.calls["jvp"] for model in models) / batch
-        backward = sum(model.calls["differentiated"] for model in models) / batch
+        backward = sum(model.calls[kind] for model in models for kind in ("forward-backward", "jvp-backward")) / batch
         found = {"forward": forward, "backward": backward, "jvp": jvp, "teacher": self._teacher_calls / batch}
         # Every rank makes the same share of them.
         return {name: calls * self.ranks.count for name, calls in found.items()}

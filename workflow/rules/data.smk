@@ -145,6 +145,8 @@ rule reference:
         f"{ROOT}/benchmarks/{{problem}}/reference/{{network}}.tsv"
     wildcard_constraints:
         problem=IMAGES,
+    # Early: that there are too few images for a metric is better known before anything is trained.
+    priority: 80
     threads: 1
     resources:
         gpu=1,

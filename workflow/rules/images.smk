@@ -8,6 +8,7 @@ rule sample:
         student=each_seed(rules.student.output.weights),
         student_record=each_seed(rules.student.output.record),
         snapshots=each_seed(rules.student.output.snapshots),
+        averages=each_seed(rules.student.output.averages),
         loss=loss_files,
         teacher=rules.teacher.output.weights,
         solution=rules.solution.output.arrays,
@@ -26,6 +27,8 @@ rule sample:
         f"{ROOT}/benchmarks/{{problem}}/{{student}}/sample.tsv"
     wildcard_constraints:
         problem=IMAGES,
+    # Before more is trained: files of images and features are deleted once they are scored.
+    priority: 12
     threads: 1
     resources:
         gpu=1,
@@ -35,7 +38,8 @@ rule sample:
         "Sample {wildcards.student} on {wildcards.problem}"
     shell:
         "python -m ttfm sample --config {input.config} {params.images} --student {input.student}"
-        " --student-record {input.student_record} --snapshots {input.snapshots} --teacher {input.teacher}"
+        " --student-record {input.student_record} --snapshots {input.snapshots}"
+        " --averages {input.averages} --teacher {input.teacher}"
         " --solution {input.solution} --pixels {output.pixels} --index {output.index} --samples {output.samples}"
         " --described {output.described} --maps {output.maps} --record {output.record} 2> {log}"
 
@@ -64,6 +68,7 @@ rule sample_baselines:
         f"{ROOT}/benchmarks/{{problem}}/sample-baselines.tsv"
     wildcard_constraints:
         problem=IMAGES,
+    priority: 12
     threads: 1
     resources:
         gpu=1,
@@ -95,6 +100,7 @@ rule features:
         f"{ROOT}/benchmarks/{{problem}}/{{student}}/features-{{network}}.tsv"
     wildcard_constraints:
         problem=IMAGES,
+    priority: 14
     threads: 1
     resources:
         gpu=1,
@@ -123,6 +129,7 @@ rule features_baselines:
         f"{ROOT}/benchmarks/{{problem}}/baselines/features-{{network}}.tsv"
     wildcard_constraints:
         problem=IMAGES,
+    priority: 14
     threads: 1
     resources:
         gpu=1,
@@ -153,6 +160,7 @@ rule score:
         f"{ROOT}/benchmarks/{{problem}}/{{student}}/score.tsv"
     wildcard_constraints:
         problem=IMAGES,
+    priority: 16
     threads: 1
     resources:
         gpu=1,
@@ -187,6 +195,7 @@ rule score_baselines:
         f"{ROOT}/benchmarks/{{problem}}/score-baselines.tsv"
     wildcard_constraints:
         problem=IMAGES,
+    priority: 16
     threads: 1
     resources:
         gpu=1,

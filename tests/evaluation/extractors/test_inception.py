@@ -5,10 +5,12 @@ import os
 import numpy as np
 import pytest
 import torch
+import torch_fidelity
 from safetensors.torch import save_file
 
 from ttfm.evaluation import features, weights
 from ttfm.evaluation.extractors.inception import InceptionExtractor
+from ttfm.evaluation.scores import inception_score
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +31,19 @@ def untrained(tmp_path_factory):
     return folder
 
 
+class Images(torch.utils.data.Dataset):
+    """Bytes as torch-fidelity reads them."""
+
+    def __init__(self, pixels: np.ndarray):
+        self.pixels = torch.from_numpy(pixels)
+
+    def __len__(self):
+        return len(self.pixels)
+
+    def __getitem__(self, index):
+        return self.pixels[index]
+
+
 def images(count: int = 3) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, 3, 16, 16), dtype=np.uint8)
 
@@ -47,6 +62,23 @@ def test_the_trunk_is_the_same_network_cut_off(untrained):
     settings = {"feature_extractor_weights_path": untrained / "whole.safetensors", "verbose": False}
     whole = create_feature_extractor("inception-v3-compat", ["768"], cuda=False, **settings)
     np.testing.assert_array_equal(found, whole(torch.from_numpy(images()))[0].numpy())
+
+
+def test_torch_fidelitys_own_inception_score_is_the_same_number(untrained):
+    few = images(20)
+    found = torch_fidelity.calculate_metrics(
+        input1=Images(few),
+        feature_extractor="inception-v3-compat",
+        feature_extractor_weights_path=str(untrained / "whole.safetensors"),
+        isc=True,
+        isc_splits=10,
+        rng_seed=0,
+        cuda=False,
+        cache=False,
+        verbose=False,
+    )
+    logits = features.extract(few, "inception-v3-compat", untrained / "whole.safetensors")["logits_unbiased"]
+    assert inception_score(logits) == pytest.approx(found["inception_score_mean"], rel=1e-6)
 
 
 def test_weights_of_another_network_are_named(untrained):
