@@ -82,6 +82,12 @@ BAD = [
     ("budgets", "four", "budgets: 'four' has the wrong type; it must be of type array"),
     ("name", "../elsewhere", "name: '../elsewhere' is not allowed; lower-case letters"),
     ("name", "a; rm -rf b", "name: 'a; rm -rf b' is not allowed; lower-case letters"),
+    ("gpu_share", 0, "gpu_share: 0 is not allowed; it must be at least 1"),
+    (
+        "problems/logs",
+        {"title": "L", "data": {"name": "ring"}, "network": {"name": "mlp"}, "training": {"iterations": 1}},
+        "problems.logs: this name is taken",
+    ),
     ("extra", 1, "unknown key ('extra' was unexpected); known keys: name, title"),
     (
         "problems/ring/training/ema",
@@ -106,6 +112,15 @@ def test_a_mistake_is_named_with_key_value_and_what_is_allowed(tiny, path, value
         resolved(tiny)
     assert "tiny.yaml cannot be run" in str(error.value)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["$(touch x)", "a;b", "a b", "`x`", "../x", "<b>", "a\nb", "{x}", "'", '"', "-x", ""])
+@pytest.mark.parametrize("part", ["students", "problems"])
+def test_names_that_a_shell_or_a_page_could_take_for_more_are_refused(tiny, part, name):
+    """They become parts of paths and of command lines."""
+    tiny[part][name] = copy.deepcopy(next(iter(tiny[part].values())))
+    with pytest.raises(ExperimentError, match="is not allowed"):
+        resolved(tiny)
 
 
 def test_all_mistakes_are_reported_at_once(tiny):

@@ -29,6 +29,8 @@ Config = dict[str, Any]
 
 RESERVED = ("data", "autoencoder", "teacher", "teacher_euler", "baselines", "random")
 """Names of reference rows and of ways to start, which no student may take."""
+FOLDERS = ("plan", "logs", "benchmarks", "tables", "figures", "weights")
+"""Folders beside those of the problems, which no problem may take."""
 
 
 class ExperimentError(ValueError):
@@ -162,6 +164,8 @@ def validate(config: Config, registry: Config, schema: Config) -> Config:
         faults += _check_name(config["baseline"], config["students"], "baseline")
     for label, problem in config["problems"].items():
         where = f"problems.{label}"
+        if label in FOLDERS:
+            faults.append(f"{where}: this name is taken; choose another")
         data, network = problem["data"], problem["network"]
         trained = {key: value for key, value in problem["teacher"].items() if key not in IMPORT}
         for part, options in (("teacher", trained), ("training", problem["training"])):

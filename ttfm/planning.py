@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ttfm.experiment import ExperimentError, cannot_be_run, read_schema
 from ttfm.files import read_json, write_json
 from ttfm.published import read_published
 from ttfm.resolve import Plan, resolve
+from ttfm.watching import changed
 
 PACKAGE = Path(__file__).parent
 SCHEMAS = PACKAGE.parent / "workflow" / "schemas"
@@ -100,11 +102,25 @@ def _cached(results: Path, step: str, arguments: list[str], state: str) -> Any:
     return read_json(cached)
 
 
-def plan(config: dict[str, Any], source: str, results: Path = Path("results")) -> Plan:
+def plan(
+    config: dict[str, Any],
+    source: str,
+    results: Path = Path("results"),
+    write: bool = True,
+    claim: Callable[[str], bool] | None = None,
+) -> Plan:
     """Resolve an experiment and write its plan; files whose content would not change are left alone.
 
+    Args:
+        config: the experiment.
+        source: its file, for messages.
+        results: folder of all results.
+        write: whether to write at all.
+        claim: claims something by its name until this process ends, and says whether nobody else has.
+
     Raises:
-        ttfm.experiment.ExperimentError: listing every fault of the experiment.
+        ttfm.experiment.ExperimentError: listing every fault of the experiment; or, before anything is written, saying
+            that another run is at work on it whose plan would change.
     """
     modules = (config.get("loss_modules") if isinstance(config, dict) else None) or []
     good = isinstance(modules, list) and all(isinstance(module, str) for module in modules)
@@ -112,10 +128,26 @@ def plan(config: dict[str, Any], source: str, results: Path = Path("results")) -
     resolved = resolve(config, registry, read_schema(SCHEMA), source, _published(config, source))
     if faults := impossible_combinations(resolved, results):
         raise ExperimentError(cannot_be_run(source, faults))
-    root = results / resolved.experiment["name"]
-    write_if_changed(root / "experiment.json", resolved.experiment)
+    name = resolved.experiment["name"]
+    root = results / name
+    files = {root / "experiment.json": resolved.experiment}
+    files |= {root / "plan" / path: content for path, content in resolved.configs.items()}
     for path, content in resolved.configs.items():
-        write_if_changed(root / "plan" / path, content)
+        if path.endswith("/images.json"):
+            # Another content makes the images anew; it stays as it is until the folder is another again.
+            mark = root / "plan" / path.replace("/images.json", "/watched.json")
+            now = changed(root / content["problem"] / "images" / "record.json")
+            if now or not mark.is_file():
+                files[mark] = {"listing": now}
+    alone = claim is None or not write or claim(f"alive-{name}")
+    different = [path for path, content in files.items() if not _holds(path, content)] if write else []
+    if not alone and any(path.exists() for path in different):
+        raise ExperimentError(
+            f"{source}: another run is at work on {name!r}, and what it works by would change; wait until it has ended,"
+            " or give the edited experiment another name"
+        )
+    for path in different:
+        write_json(path, files[path])
     return resolved
 
 
@@ -137,10 +169,13 @@ def _published(config: Any, source: str) -> dict[str, Any]:
 
 def write_if_changed(path: Path, value: Any) -> None:
     """Write ``value`` as JSON, unless the file holds it already: its date stays."""
-    if path.is_file():
-        try:
-            if read_json(path) == json.loads(json.dumps(value)):
-                return
-        except ValueError:
-            pass
-    write_json(path, value)
+    if not _holds(path, value):
+        write_json(path, value)
+
+
+def _holds(path: Path, value: Any) -> bool:
+    """Whether a file holds ``value`` as JSON."""
+    try:
+        return bool(read_json(path) == json.loads(json.dumps(value)))
+    except (FileNotFoundError, ValueError):
+        return False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def describe(loss_modules: tuple[str, ...] = ()) -> dict[str, Any]:
                 "starts_from_teacher": starts_from_teacher(loss),
                 "offline": loss.offline,
                 "wraps": loss.wrap is not Loss.wrap,
-                "files": (files := _files(loss, loss_modules)),
+                "files": (files := loss_files(loss, loss_modules)),
                 "modules": [file for file in files if file in loss_modules],
                 "summary": (inspect.getdoc(loss) or "").split("\n", 1)[0],
             }
@@ -99,7 +100,7 @@ def starts_from_teacher(loss: type[Loss]) -> bool:
     return loss.needs_teacher if loss.starts_from_teacher is None else loss.starts_from_teacher
 
 
-def _files(loss: type[Loss], loss_modules: tuple[str, ...]) -> list[str]:
+def loss_files(loss: type[Loss], loss_modules: Sequence[str]) -> list[str]:
     """The source files that define a loss: its own, and those of other losses that it derives from or calls.
 
     Files of the package are relative to its folder, files of ``loss_modules`` are as they were given.

@@ -10,7 +10,7 @@ import traceback
 from itertools import cycle
 from pathlib import Path
 
-from tests.faults.kinds import ONCE, TARGETS, Lost, Skipped, kills, prepare
+from tests.faults.kinds import ONCE, TARGETS, Skipped, kills, prepare
 
 KILL = "kill -9 of "
 
@@ -34,9 +34,11 @@ def main() -> None:
                     rows[name] = [1, 1, 0, ""]
                 except Skipped as reason:
                     rows[name] = [0, 0, 0, f"skipped: {reason}"]
-                except (Lost, OSError, ValueError):
+                except Exception:
+                    # Whatever it is, the other faults and the table are still to come.
                     rows[name] = [1, 0, 1, ""]
                     traceback.print_exc()
+                bench.workspace.end_all()
                 print(f"{name}: {rows[name]}, {time.monotonic() - started:.0f} s", flush=True)
         for target in cycle([target for target in TARGETS if options.only in KILL + target]):
             name = KILL + target
@@ -48,10 +50,11 @@ def main() -> None:
                 for _ in kills(bench, target):
                     count += 1
                 row[1] = int(row[1]) + count
-            except Lost:
+            except Exception:
                 count = max(1, count)
                 row[2] = int(row[2]) + count
                 traceback.print_exc()
+            bench.workspace.end_all()
             row[0] = int(row[0]) + count
             print(f"{name}: {row}", flush=True)
     print(f"\n{'fault':<24} injected survived lost")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import resource
@@ -54,7 +55,8 @@ class Bench:
         """The tables are those of the undisturbed run, and no state is left."""
         require(self.workspace.tables() == self.reference, f"tables changed after {fault}")
         require(self.workspace.page.is_file(), f"no page after {fault}")
-        left = [path for path in self.workspace.results.glob("**/state/*") if not path.name.startswith("damaged-")]
+        found = (path for path in self.workspace.results.glob("**/state/**/*") if path.is_file())
+        left = [path for path in found if not path.name.startswith("damaged-")]
         require(not left, f"states are left after {fault}: {left}")
 
 
@@ -116,15 +118,16 @@ def out_of_memory(bench: Bench) -> None:
     workspace = bench.workspace
     workspace.clear()
     run = workspace.start()
-    require(wait_until(lambda: workspace.jobs("student"), run), "no student was ever trained")
-    (pid, *_) = workspace.jobs("student")
-    time.sleep(bench.random.uniform(1, 4))
+    found: list[int] = []
+    require(wait_until(lambda: found.extend(workspace.jobs("student")) or found, run), "no student was ever trained")
+    # Soon: it has most of what it needs before its first step.
+    time.sleep(bench.random.uniform(0.1, 1))
     try:
-        resource.prlimit(pid, resource.RLIMIT_AS, (2**20, 2**20))
+        resource.prlimit(found[0], resource.RLIMIT_AS, (2**20, 2**20))
     except (ProcessLookupError, PermissionError) as error:
         workspace.end(run)
         raise Skipped(str(error)) from None
-    run.wait(timeout=LIMIT)
+    require(run.wait(timeout=LIMIT) != 0, "a trainer without memory came to its end")
     bench.completes("memory ran out")
 
 
@@ -139,8 +142,8 @@ def _mounted(bench: Bench, options: str) -> Path:
     return target
 
 
-def _remount(target: Path, options: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{options}", str(target)], check=True)
+def _remount(target: Path, options: str, check: bool = True) -> bool:
+    return not subprocess.run(["mount", "-o", f"remount,{options}", str(target)], check=check).returncode
 
 
 def disk_full(bench: Bench) -> None:
@@ -170,8 +173,9 @@ def read_only(bench: Bench) -> None:
     try:
         run = bench.workspace.start()
         require(wait_until(lambda: bench.workspace.jobs("student"), run), "no student was ever trained")
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
+        bench.workspace.end(run)
+        # As long as a dying process has a file open for writing, the file system is busy.
+        wait_until(lambda: _remount(target, "ro", check=False), seconds=10)
         _remount(target, "ro")
         status, output = bench.workspace.run()
         require(status != 0, "a run succeeded in a folder that cannot be written")
@@ -208,17 +212,30 @@ def damage(*files: str, downstream: Sequence[str] = ()) -> Callable[[Bench], Non
 
 
 def damaged_state(bench: Bench) -> None:
-    """The newest state of an interrupted training is cut off."""
+    """The newest state of an interrupted training is cut off: it goes on from the one before it."""
     workspace = bench.workspace
     workspace.clear()
     run = workspace.start()
-    states = lambda: sorted(workspace.results.glob("ring/*/*/state/step-*.json"))  # noqa: E731
-    require(wait_until(lambda: len(states()) > 1, run), "no state was ever kept")
+
+    def two() -> list[Path]:
+        """The newest state of a student that has two."""
+        kept = [sorted(folder.glob("step-*.json")) for folder in workspace.results.glob("ring/itvm/*/state/*")]
+        return [states[-1] for states in kept if len(states) > 1]
+
+    require(wait_until(two, run), "no student ever kept two states")
     workspace.end(run)
-    for path in states():
+    require(newest := two(), "no two states are left")
+    for path in newest:
         tensors = path.with_suffix(".safetensors")
         tensors.write_bytes(tensors.read_bytes()[:-1])
     bench.completes("states were damaged")
+    for path in newest:
+        student = path.parents[2]
+        log = workspace.results / "logs" / student.relative_to(workspace.results) / "student.log"
+        require("damaged state" in log.read_text(), f"the damage to {path} was not named: {log.read_text()[-2000:]}")
+        resumed = json.loads((student / "record.json").read_text())["resumed"]
+        step = int(path.stem.split("-")[1])
+        require(resumed and resumed[-1] < step, f"{student} went on from {resumed}, not from a state before {step}")
 
 
 def clock_jumps(bench: Bench) -> None:
@@ -233,6 +250,8 @@ def clock_jumps(bench: Bench) -> None:
         if path.is_file():
             os.utime(path, (ahead, ahead))
     bench.completes("the clock jumped")
+    _, output = workspace.run()
+    require("Nothing to be done" in output, f"there is something left to do after the clock jumped: {output[-2000:]}")
 
 
 def two_at_once(bench: Bench) -> None:
@@ -257,7 +276,7 @@ ONCE: dict[str, Callable[[Bench], None]] = {
     "out of memory": out_of_memory,
     "damaged weights": damage("ring/itvm/0/weights.safetensors", downstream=SCORES),
     "damaged arrays": damage("ring/data.npz", "ring/solution.npz", downstream=SCORES),
-    "damaged samples": damage("ring/itvm/0/samples.npz"),
+    "damaged samples": damage("ring/itvm/0/samples.npz", downstream=("figures/record.json",)),
     "damaged state": damaged_state,
     "clock that jumps": clock_jumps,
     "two runs at once": two_at_once,

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from tests.workflow.project import POINTS, checkout, surroundings, write
@@ -70,25 +72,35 @@ class Workspace:
 
     def jobs(self, step: str = "") -> list[int]:
         """Processes that run a step of this folder, all steps or one of them."""
+        return self._processes(lambda words: words[1:3] == [b"-m", b"ttfm"] and step.encode() in (b"", *words[3:4]))
+
+    def _processes(self, wanted: Callable[[list[bytes]], bool]) -> list[int]:
+        """Living processes at work in this folder whose words on the command line are wanted."""
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 try:
                     words = (entry / "cmdline").read_bytes().split(b"\0")
-                    if words[1:3] == [b"-m", b"ttfm"] and (entry / "cwd").readlink() == self.folder:
-                        found += [int(entry.name)] if not step or words[3] == step.encode() else []
+                    if wanted(words) and (entry / "cwd").readlink() == self.folder:
+                        found.append(int(entry.name))
                 except OSError:
                     continue
         return found
 
     def end(self, run: subprocess.Popen[bytes]) -> None:
-        """Kill what is left of a run, orphans of it too."""
-        for pid in [run.pid, *self.jobs()]:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        """Kill what is left of a run, orphans of it too, and wait until they are gone."""
+        with suppress(ProcessLookupError):
+            os.kill(run.pid, signal.SIGKILL)
         run.wait()
+        self.end_all()
+
+    def end_all(self) -> None:
+        """Kill every Snakemake and every job that works in this folder, and wait until they are gone."""
+        while found := [*self.jobs(), *self._processes(lambda words: words[1:3] == [b"-m", b"snakemake"])]:
+            for pid in found:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
 
 
 def wait_until(condition, run: subprocess.Popen[bytes] | None = None, seconds: float = LIMIT) -> bool:

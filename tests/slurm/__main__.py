@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from tests.faults.workspace import LIMIT, Workspace, wait_until
 from tests.slurm.cluster import NODES, Cluster
-from tests.workflow.project import surroundings
+from tests.workflow.project import ROOT, surroundings
 
 
 def main() -> None:
@@ -20,10 +21,13 @@ def main() -> None:
             sys.exit(f"the local run failed:\n{output}")
         print("local run: done", flush=True)
         with Cluster(Path(temporary) / "c") as cluster:
-            command = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", *remote.arguments]
+            command = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm", *remote.arguments]
             more = ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"]
+            # The nodes have no GPUs, and nobody keeps accounts.
+            more += ["--slurm-no-account", "--set-resources", *(f"{rule}:gpu=0" for rule in on_gpu())]
             limits = ["--default-resources", "slurm_partition=main", "mem_mb=2000", "runtime=30"]
-            environment = surroundings(remote.folder) | cluster.environment | {"TTFM_SAVE_EVERY": "0.2"}
+            environment = cluster.environment | surroundings(remote.folder)
+            environment |= {"SLURM_CONF": str(cluster.config), "TTFM_SAVE_EVERY": "0.2"}
             with remote.log.open("w") as stream:
                 run = subprocess.Popen(
                     [*command, *more, *limits], cwd=remote.folder, env=environment, stdout=stream, stderr=stream
@@ -41,6 +45,12 @@ def main() -> None:
         if remote.tables() != local.tables():
             sys.exit("the tables differ from those of the local run")
         print(f"{len(jobs)} jobs by sbatch; the tables are those of the local run")
+
+
+def on_gpu() -> list[str]:
+    """The rules that ask for a GPU."""
+    rules = "".join(path.read_text() for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")))
+    return [rule for rule, body in re.findall(r"^rule (\w+):(.*?)(?=^rule |\Z)", rules, re.M | re.S) if "gpu=" in body]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
+NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "sinfo", "scontrol")
 NODES = ("node1", "node2")
 PORTS = (17010, 17011, 17012)
 
@@ -43,11 +43,12 @@ MinJobAge=86400
 # A node that says nothing is down soon, and its jobs are given to another.
 SlurmdTimeout=10
 KillWait=2
-JobRequeue=1
+# Snakemake is to try the jobs of a lost node again.
+JobRequeue=0
 ReturnToService=2
 SlurmdParameters=config_overrides
-NodeName=node1 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[1]} CPUs={cpus} RealMemory=64000
-NodeName=node2 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[2]} CPUs={cpus} RealMemory=64000
+NodeName=node1 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[1]} CPUs=1 RealMemory=64000
+NodeName=node2 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[2]} CPUs=1 RealMemory=64000
 PartitionName=main Nodes=node1,node2 Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -70,8 +71,16 @@ class Cluster:
             raise FileNotFoundError(f"{', '.join(missing)} not found: apt-get install slurm-wlm munge")
         for name in ("state", *(f"spool-{node}" for node in NODES)):
             (self.folder / name).mkdir(parents=True)
-        cpus = max(1, (os.cpu_count() or 2) // len(NODES))
-        self.config.write_text(CONFIG.format(folder=self.folder, ports=PORTS, cpus=cpus))
+        # One processor each, however many there are: jobs must come to both.
+        self.config.write_text(CONFIG.format(folder=self.folder, ports=PORTS))
+        try:
+            self._start_all()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _start_all(self) -> None:
         key = self.folder / "munge.key"
         key.write_bytes(secrets.token_bytes(1024))
         key.chmod(0o400)
@@ -85,7 +94,6 @@ class Cluster:
         for node in NODES:
             self._start(node, "-D", "-N", node, "-f", str(self.config), program="slurmd")
         self._until(lambda: self.idle() == len(NODES), "the nodes are not ready")
-        return self
 
     def __exit__(self, *error: object) -> None:
         for node in NODES:
@@ -112,9 +120,9 @@ class Cluster:
 
     def kill(self, node: str) -> None:
         """A node dies: its daemon and all that it started, at once."""
-        daemon = self._daemons[node]
-        if daemon.poll() is None:
-            for pid in [*_descendants(daemon.pid), *_of_spool(self.folder / f"spool-{node}"), daemon.pid]:
+        daemon = self._daemons.get(node)
+        if daemon and daemon.poll() is None:
+            for pid in [*_descendants(daemon.pid), *_of_node(self.folder / f"spool-{node}", node), daemon.pid]:
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
@@ -151,13 +159,15 @@ def _descendants(pid: int) -> list[int]:
     return [*(below for child in found for below in _descendants(child)), *found]
 
 
-def _of_spool(spool: Path) -> list[int]:
-    """Step daemons of a node and what they started: they outlive the node's daemon, and name its spool folder."""
+def _of_node(spool: Path, node: str) -> list[int]:
+    """Step daemons of a node and what they started: they outlive its daemon, and name its spool folder or itself."""
     found: list[int] = []
+    marks = str(spool).encode(), f"SLURMD_NODENAME={node}\0".encode()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                if str(spool).encode() in (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes():
+                told = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
+                if any(mark in told for mark in marks):
                     found += [*_descendants(int(entry.name)), int(entry.name)]
             except OSError:
                 continue

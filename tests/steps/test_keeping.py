@@ -49,7 +49,7 @@ def start(folder, *more, ranks=1, **training):
 
 
 def states(folder):
-    return sorted((folder / "state").glob("step-*.json"))
+    return sorted((folder / "state").glob("*/step-*.json"))
 
 
 def wait_for_state(folder, process, newer_than=-1):
@@ -96,6 +96,19 @@ def test_a_signal_costs_no_work_and_changes_no_number(told, unbroken, tmp_path):
     (resumed,) = read_json(tmp_path / "record.json")["resumed"]
     assert step <= resumed < CONFIG["training"]["iterations"]
     assert not (tmp_path / "state").exists()
+
+
+def test_a_training_that_a_killed_workflow_left_behind_gives_way_to_its_successor(unbroken, tmp_path):
+    arguments = ("--state", f"{tmp_path}/state", "--save-every", "0.001")
+    orphan = start(tmp_path, *arguments)
+    wait_for_state(tmp_path, orphan)
+    successor = start(tmp_path, *arguments)
+    assert successor.wait(timeout=300) == 0, (tmp_path / "log").read_text()
+    assert orphan.wait(timeout=300) == TRY_AGAIN
+    assert "it is told to keep its state and stop" in (tmp_path / "log").read_text()
+    require_same(tmp_path, unbroken)
+    assert len(read_json(tmp_path / "record.json")["resumed"]) == 1
+    assert not (tmp_path / "state.lock").exists()
 
 
 def test_a_training_limited_in_time_chains_to_its_end(unbroken, tmp_path):

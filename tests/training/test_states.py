@@ -89,7 +89,7 @@ def saved(folder, *steps):
 
 def test_two_are_kept_and_the_newest_is_found(tmp_path):
     states = saved(tmp_path, 9, 10, 1000)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    assert sorted(path.name for path in states.folder.iterdir()) == [
         *("step-000000010.json", "step-000000010.safetensors"),
         *("step-000001000.json", "step-000001000.safetensors"),
     ]
@@ -121,19 +121,18 @@ def empty(path):
 @pytest.mark.parametrize("damage", [cut, flip, empty])
 def test_a_damaged_one_is_set_aside_and_the_one_before_serves(damage, ending, tmp_path, caplog):
     states = saved(tmp_path, 1, 2)
-    damage(tmp_path / f"step-000000002.{ending}")
+    damage(states.folder / f"step-000000002.{ending}")
     found = states.newest()
     assert found.step == 1
     assert "damaged" in caplog.text
-    assert (tmp_path / "damaged-step-000000002.json").is_file()
+    assert (states.folder / "damaged-step-000000002.json").is_file()
     # What is set aside is out of the way of later ones.
     saved(tmp_path, 2)
     assert states.newest().step == 2
 
 
 def test_any_flipped_bit_of_the_numbers_is_found(tmp_path):
-    path = tmp_path / "step-000000002.json"
-    saved(tmp_path, 2)
+    path = saved(tmp_path, 2).folder / "step-000000002.json"
     content = path.read_bytes()
     for index in range(0, len(content), 11):
         saved(tmp_path, 1, 2)
@@ -146,28 +145,32 @@ def test_any_flipped_bit_of_the_numbers_is_found(tmp_path):
 
 def test_tensors_whose_numbers_were_not_written_yet_are_no_state(tmp_path):
     states = saved(tmp_path, 1, 2)
-    (tmp_path / "step-000000002.json").unlink()
+    (states.folder / "step-000000002.json").unlink()
     assert states.newest().step == 1
+    assert not (states.folder / "step-000000002.safetensors").exists()
 
 
-def test_one_of_another_training_is_refused_and_removed(tmp_path, caplog):
-    saved(tmp_path, 5)
-    assert States(tmp_path, "other").newest() is None
+def test_one_of_another_training_is_refused_and_kept_until_this_one_ends(tmp_path, caplog):
+    mine, other = saved(tmp_path, 5), States(tmp_path, "other")
+    assert other.newest() is None
     assert "another configuration" in caplog.text
-    assert not list(tmp_path.iterdir())
+    assert mine.newest().step == 5
+    assert other.save(example(3))
+    other.clear()
+    assert not tmp_path.exists()
 
 
 def test_clearing_removes_all_but_what_was_set_aside(tmp_path):
     states = saved(tmp_path / "a", 1, 2)
-    (tmp_path / "a" / ".step-000000003.xyz.safetensors").touch()
-    (tmp_path / "a" / "step-000000003.safetensors").touch()
+    (states.folder / ".step-000000003.xyz.safetensors").touch()
+    (states.folder / "step-000000003.safetensors").touch()
     states.clear()
     assert not (tmp_path / "a").exists()
     states = saved(tmp_path / "b", 1, 2)
-    empty(tmp_path / "b" / "step-000000002.json")
+    empty(states.folder / "step-000000002.json")
     states.newest()
     states.clear()
-    assert [path.name for path in sorted((tmp_path / "b").iterdir())] == [
+    assert [path.name for path in sorted(states.folder.iterdir())] == [
         "damaged-step-000000002.json",
         "damaged-step-000000002.safetensors",
     ]

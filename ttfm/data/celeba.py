@@ -67,7 +67,7 @@ class CelebA:
         for name, files in listed.items():
             images, _ = decoder.decode(root / "img_align_celeba", files, scratch / f"{name}.npy")
             splits[name] = Split(images)
-        return Found(splits, 0, {"folder": root.name} | decoder.finish(root, splits))
+        return Found(splits, 0, {"folder": root.name} | decoder.finish(root, splits), root)
 
     def _listed(self, root: Path) -> dict[str, list[Path]]:
         """The files of each split in the published order."""

@@ -72,7 +72,7 @@ class CIFAR10:
         splits = {name: read_split(folder, name) for name in ("train", "test")}
         require_pixels("CIFAR-10", folder, splits, PIXELS)
         splits["train"] = splits["train"].first(self.limit)
-        return Found(splits, self.classes, {"folder": folder.name})
+        return Found(splits, self.classes, {"folder": folder.name}, folder)
 
 
 def read_split(folder: Path, split: str) -> Split:

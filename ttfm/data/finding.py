@@ -46,11 +46,13 @@ class Found:
         splits: "train" and "test".
         classes: number of classes; 0 for a set without.
         notes: what the record is to say: where the images came from, what was converted, what was left out.
+        folder: where they were read; None for a set that is part of a package.
     """
 
     splits: dict[str, Split]
     classes: int = 0
     notes: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
 
 
 def places(assets: str | None) -> list[Path]:

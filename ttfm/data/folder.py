@@ -85,7 +85,7 @@ class Folder:
                 raise DataUnavailable(f"{root}: class {unknown[0]!r} of the {name} split has no training images")
             splits[name] = Split(images, np.array([classes[c] for c in labels], np.int64) if self.labelled else None)
         notes = decoder.finish(root, splits)
-        return Found(splits, len(classes), {"folder": root.name, "classes": list(classes)} | notes)
+        return Found(splits, len(classes), {"folder": root.name, "classes": list(classes)} | notes, root)
 
     def _find(self, assets: str | None) -> Path:
         given = Path(self.path).expanduser()

@@ -70,7 +70,7 @@ class MNIST:
                 _idx(raw / labels, next(expected)).astype(np.int64),
             )
         splits["train"] = splits["train"].first(self.limit)
-        return Found(splits, self.classes, {"folder": f"{self.folder}/raw"})
+        return Found(splits, self.classes, {"folder": f"{self.folder}/raw"}, raw)
 
     def _fetch(self, folder: Path) -> None:
         from torchvision import datasets

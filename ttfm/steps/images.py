@@ -20,6 +20,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the splits of the set; see :func:`ttfm.data.arrays.write_images`."""
     from ttfm.data.arrays import ABOUT, write_images
     from ttfm.registry import build_reader
+    from ttfm.watching import watched
 
     started = now()
     config = read_config(arguments.config)
@@ -36,4 +37,5 @@ def run(arguments: argparse.Namespace) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
     counts = {name: len(split.images) for name, split in found.splits.items()}
     log.info("%s: %s: %s", config["problem"], reader.source, ", ".join(f"{n} {name}" for name, n in counts.items()))
-    write_record(arguments.record, config, "cpu", started, counts=counts, notes=found.notes)
+    outside = {"watched": watched(found.folder)} if found.folder else {}
+    write_record(arguments.record, config, "cpu", started, counts=counts, notes=found.notes, **outside)

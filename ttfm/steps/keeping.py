@@ -32,7 +32,12 @@ AGREED = 10
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 INPUTS = ("teacher", "solution", "trajectories", "start", "images")
 """Arguments whose files decide what a training does."""
-CODE = ("data", "flow", "losses", "networks", "training")
+CODE = (
+    *("data/**/*.py", "flow/*.py", "networks/*.py", "training/*.py", "evaluation/paired.py", "evaluation/checks.py"),
+    *("losses/__init__.py", "losses/base.py", "registry.py", "seeds.py", "options.py", "devices.py"),
+    *(f"steps/{name}.py" for name in ("common", "stored", "training", "student", "teacher")),
+)
+"""Source files that do, beside the loss's own."""
 
 
 def keeping_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,6 +88,7 @@ class Keeper:
         self._ranks = ranks or Ranks()
         self._device = device
         self._steps = 0
+        self._full = False
         self._signal = ""
         self._before: dict[signal.Signals, Any] = {}
 
@@ -127,13 +133,15 @@ class Keeper:
                 return
             stop = (stop or "another rank") if self._ranks.any(bool(stop), self._device) else ""
             due = self._ranks.any(due, self._device)
-        if not stop and not due:
+        # A disk that was full when the time was up is not tried again before the next state is due.
+        if not due and (self._full or not stop):
             return
         # On every rank: it may find that a step was not finite, which must end them all.
         found = state()
         saved = self._ranks.rank > 0 or self.states.save(found)
         if stop:
             saved = not self._ranks.any(not saved, self._device)
+        self._full = not saved
         after = time.monotonic()
         self._due = after + max(self._every, (after - before) / COST)
         if stop and saved:
@@ -154,9 +162,13 @@ def identity(arguments: argparse.Namespace, config: dict[str, Any], device: str)
     """The sha256 of what decides a training's numbers: config, code, files that it reads, torch and kind of device."""
     import torch
 
-    package = Path(__file__).parents[1]
-    code = [path for folder in CODE for path in sorted((package / folder).rglob("*.py"))]
-    code += [package / name for name in ("registry.py", "seeds.py")]
+    from ttfm.losses import LOSSES
+    from ttfm.registry import loss_files
+
+    package, modules = Path(__file__).parents[1], config.get("loss_modules", [])
+    code = [path for pattern in CODE for path in sorted(package.glob(pattern))]
+    if loss := LOSSES.get(config.get("loss", {}).get("name", "")):
+        code += [package.parent / name for name in loss_files(loss, modules) if name not in modules]
     read: dict[str, str] = {}
     for name in INPUTS:
         if path := getattr(arguments, name, None):
@@ -164,7 +176,7 @@ def identity(arguments: argparse.Namespace, config: dict[str, Any], device: str)
             read[name] = sha256(path / "about.json" if path.is_dir() else path)
     parts = {
         "config": config,
-        "code": [sha256(path) for path in [*code, *map(Path, config.get("loss_modules", []))]],
+        "code": [sha256(path) for path in [*code, *map(Path, modules)]],
         "files": read,
         "torch": torch.__version__,
         "device": device.partition(":")[0],

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttfm.files import sha256
 from ttfm.steps.common import log, path_argument, write_csv, write_record
 from ttfm.steps.keeping import Keeper, keeping_arguments
+from ttfm.steps.sole import sole
 from ttfm.steps.stored import save_tensors, save_weights
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def run_training(
     before: dict[str, float] | None = None,
     limit: float | None = None,
 ) -> None:
-    """Train to the end or to the first non-finite term; write the files either way.
+    """Train to the end or to the first non-finite term, and write the files either way; alone with them.
 
     A diverged run is a result: its record says "failed" and why, its weights are those of the evaluation EMA when it
     was stopped, and the rest of the experiment goes on. A state of the same training that was kept when it was
@@ -51,6 +53,21 @@ def run_training(
     Raises:
         InterruptedTrainingError: if it was told to stop; its state is kept and nothing else is written.
     """
+    folder = getattr(outputs, "state", None)
+    with sole(folder) if folder and trainer.ranks.rank == 0 else nullcontext():
+        _run(trainer, config, device, started, outputs, before or dict(NOTHING_BEFORE), limit)
+
+
+def _run(
+    trainer: Trainer,
+    config: dict[str, Any],
+    device: str,
+    started: str,
+    outputs: argparse.Namespace,
+    before: dict[str, float],
+    limit: float | None,
+) -> None:
+    """What :func:`run_training` does while it is alone."""
     from contextlib import ExitStack
 
     from tqdm import tqdm
@@ -147,7 +164,7 @@ def run_training(
         "seconds_per_step": round(trainer.seconds / done, 6) if done else None,
         "calls": trainer.calls,
         "resumed": resumed,
-        "before": before or dict(NOTHING_BEFORE),
+        "before": before,
         "snapshots_sha256": sha256(outputs.snapshots) if outputs.snapshots else None,
         "averages_sha256": sha256(outputs.averages) if outputs.averages else None,
         "loss": {

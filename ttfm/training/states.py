@@ -39,9 +39,10 @@ class State:
 class States:
     """The states of one training, in a folder of its own.
 
-    A state is two files: its tensors (safetensors) and, written after them, its numbers with the sha256 of the tensors
-    and the training's identity (JSON). Without the second file there is no state, so that one which was being written
-    when the process died does not count.
+    They lie in a subfolder that is named after the identity: states of another one, of an edited configuration say,
+    are left alone until this training ends. A state is two files: its tensors (safetensors) and, written after them,
+    its numbers with the sha256 of the tensors and the training's identity (JSON). Without the second file there is no
+    state, so that one which was being written when the process died does not count.
 
     Args:
         folder: where they lie; made when the first one is saved.
@@ -49,7 +50,8 @@ class States:
     """
 
     def __init__(self, folder: Path, identity: str):
-        self.folder = folder
+        self.root = folder
+        self.folder = folder / hashlib.sha256(identity.encode()).hexdigest()[:16]
         self.identity = identity
 
     def save(self, state: State) -> bool:
@@ -79,8 +81,10 @@ class States:
     def newest(self) -> State | None:
         """The newest state that is whole and of this training; None without one.
 
-        Files that are damaged are set aside, those of another training removed, each with a message.
+        Files that are damaged are set aside, with a message. Only for the one process that trains: what another that
+        was killed has left half-written is removed.
         """
+        self._sweep()
         for path in sorted(self.folder.glob("step-*.json"), reverse=True):
             try:
                 about = json.loads(path.read_text(encoding="utf-8"))
@@ -88,32 +92,40 @@ class States:
                 if seal != _seal(json.dumps(about, sort_keys=True)):
                     raise ValueError(f"expected sha256 {seal} of its numbers, found another")
                 if about["identity"] != self.identity:
-                    log.warning(
-                        "%s: the state of a training with another configuration, code, data or teacher, which cannot"
-                        " be gone on with here; it is removed",
-                        path,
-                    )
-                    _drop(path)
-                    continue
+                    raise ValueError("it is of another training")
                 tensors = path.with_suffix(".safetensors")
                 if (found := sha256(tensors)) != about["sha256"]:
                     raise ValueError(f"expected sha256 {about['sha256']} of its tensors, found {found}")
                 return State(about["step"], load_file(tensors, device="cpu"), about["numbers"])
             except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
                 _set_aside(path, error)
+        if others := [path for path in self.root.glob("*/step-*.json") if path.parent != self.folder]:
+            log.warning(
+                "%s: %d states of a training with another configuration, code, data or teacher, which cannot be gone on"
+                " with; they are kept until this training ends",
+                self.root,
+                len(others),
+            )
         return None
 
     def clear(self) -> None:
-        """Remove all states; what was set aside stays."""
-        for path in sorted(self.folder.glob("step-*.json")):
+        """Remove all states, those of other identities too; what was set aside stays."""
+        for path in sorted(self.root.glob("*/step-*.json")):
             _drop(path)
-        # What a process left that died while it wrote.
+        for folder in (*self.root.glob("*"), self.root):
+            if folder.is_dir():
+                for path in (*folder.glob(".step-*"), *folder.glob("step-*")):
+                    path.unlink(missing_ok=True)
+                if not any(folder.iterdir()):
+                    folder.rmdir()
+
+    def _sweep(self) -> None:
+        """Remove what a process left that died while it wrote."""
         for path in self.folder.glob(".step-*"):
             path.unlink(missing_ok=True)
-        for path in self.folder.glob("step-*"):
-            path.unlink(missing_ok=True)
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        for path in self.folder.glob("step-*.safetensors"):
+            if not path.with_suffix(".json").exists():
+                path.unlink(missing_ok=True)
 
 
 def _seal(content: str) -> str:

@@ -1,6 +1,7 @@
 """The experiment, checked and resolved; names and file lists that the rules share."""
 
 import functools
+import hashlib
 import math
 import os
 import sys
@@ -12,19 +13,21 @@ sys.path.insert(0, str(Path(workflow.basedir)))
 
 from ttfm.experiment import ExperimentError
 from ttfm.files import sha256
-from ttfm.locks import drop_stale_locks
-from ttfm.planning import plan, write_if_changed
+from ttfm.locks import claim, tidy
+from ttfm.planning import plan
 from ttfm.reporting.names import figure_names, table_files
 from ttfm.steps.decoding import image_shape
 
-# A run that was killed must not keep the same command from working again.
-drop_stale_locks(Path.cwd())
+# Only whoever is alone may clean up, and only a run itself may plan: a job that parses this again must do neither.
+MAIN = workflow.is_main_process
+if MAIN and claim(Path.cwd()):
+    tidy(Path.cwd())
 
 SOURCE = ", ".join(os.path.relpath(path) for path in workflow.overwrite_configfiles)
 SOURCE = SOURCE or "workflow/experiments/default.yaml"
 
 try:
-    PLAN = plan(dict(config), SOURCE)
+    PLAN = plan(dict(config), SOURCE, write=MAIN, claim=functools.partial(claim, Path.cwd()))
 except (ExperimentError, FileNotFoundError, ValueError) as error:
     raise WorkflowError(str(error))
 
@@ -68,6 +71,10 @@ def large(path):
     ]
     return temp(path) if max(amounts, default=0) > KEPT_BYTES else path
 
+# Snakemake counts places on GPUs; which one a job takes is decided when it starts, by who has the fewest.
+if MAIN and (share := PLAN.experiment["config"]["gpu_share"]) > 1 and "gpu" in workflow.global_resources:
+    workflow.register_resource("gpu", workflow.global_resources["gpu"].value * share)
+
 
 wildcard_constraints:
     problem="|".join(PROBLEMS),
@@ -82,15 +89,27 @@ def modules(*patterns):
     return sorted(str(path) for path in found if path.is_file())
 
 
-def stamp(rule, files):
-    """The file with the sha256 of a step's source files, which its jobs depend on in their place.
+def made_of(files, config, **others):
+    """What decides a job's result besides files of the workflow, as a digest: source files, resolved config, loss.
 
-    Editing one of them reruns those jobs and nothing else, a new date on it does not; and Snakemake, which looks at every
-    input of every job, has one to look at instead of dozens.
+    It is a parameter of the job, and Snakemake does a job again whose parameters have changed: dates do not matter,
+    and an edit that is made while a job runs, which read the files before it, is seen by the next call.
+
+    Args:
+        files: source files.
+        config: pattern of the config's path; one with seeds that the job does not have stands for all of them.
+        others: functions from wildcards to further files.
     """
-    path = Path(ROOT, "plan", "code", f"{rule}.json")
-    write_if_changed(path, {file: digest(file) for file in files})
-    return str(path)
+    code = [digest(file) for file in files]
+
+    def found(wildcards):
+        names = dict(wildcards)
+        seeds = [names["seed"]] if "seed" in names else SEEDS if "{seed}" in config else [0]
+        paths = [config.format(**names | {"seed": seed}) for seed in seeds]
+        paths += [path for files_of in others.values() for path in files_of(wildcards)]
+        return hashlib.sha256("".join([*code, *map(digest, paths)]).encode()).hexdigest()[:16]
+
+    return found
 
 
 BASE = modules(

@@ -1,7 +1,8 @@
 rule images:
     input:
         config=f"{ROOT}/plan/{{problem}}/images.json",
-        code=stamp("images", BASE + READERS + modules("data/arrays.py", "registry.py", "steps/images.py")),
+        # Another content once the folder that the images were read from holds something else.
+        watched=f"{ROOT}/plan/{{problem}}/watched.json",
     # The arrays of labels, which some sets do not have, lie beside these undeclared. about.json is written last and holds
     # every file's sha256: Snakemake deletes it before a job starts again, and a job killed on its way leaves none, so
     # that arrays of two attempts are never taken for one set.
@@ -18,6 +19,10 @@ rule images:
     priority: 110
     threads: 1
     params:
+        made_of=made_of(
+            BASE + READERS + modules("data/arrays.py", "registry.py", "steps/images.py"),
+            f"{ROOT}/plan/{{problem}}/images.json",
+        ),
         folder=subpath(output.about, parent=True),
     message:
         "Read the images of {wildcards.problem}"
@@ -29,14 +34,6 @@ rule latents:
     input:
         unpack(image_set),
         config=f"{ROOT}/plan/{{problem}}/latents.json",
-        code=stamp(
-            "latents",
-            BASE
-            + modules(
-                *("data/arrays.py", "data/latents.py", "evaluation/paired.py", "evaluation/quantisation.py"),
-                *("latent/*.py", "steps/latents.py"),
-            ),
-        ),
     # As of images: labels, where there are any, lie beside, and about.json is written last.
     output:
         about=f"{ROOT}/{{problem}}/latents/about.json",
@@ -55,6 +52,14 @@ rule latents:
     resources:
         gpu=1,
     params:
+        made_of=made_of(
+            BASE
+            + modules(
+                *("data/arrays.py", "data/latents.py", "evaluation/paired.py", "evaluation/quantisation.py"),
+                *("latent/*.py", "steps/latents.py"),
+            ),
+            f"{ROOT}/plan/{{problem}}/latents.json",
+        ),
         images=images_argument,
         folder=subpath(output.about, parent=True),
     message:
@@ -67,7 +72,6 @@ rule latents:
 rule data:
     input:
         config=f"{ROOT}/plan/{{problem}}/data.json",
-        code=stamp("data", BASE + DATA + modules("steps/data.py")),
     output:
         arrays=f"{ROOT}/{{problem}}/data.npz",
         record=f"{ROOT}/{{problem}}/data.json",
@@ -78,6 +82,8 @@ rule data:
     wildcard_constraints:
         problem=POINTS,
     threads: 1
+    params:
+        made_of=made_of(BASE + DATA + modules("steps/data.py"), f"{ROOT}/plan/{{problem}}/data.json"),
     message:
         "Reference and floor sets of {wildcards.problem}"
     shell:
@@ -88,9 +94,6 @@ rule classifier:
     input:
         unpack(image_set),
         config=f"{ROOT}/plan/{{problem}}/classifier.json",
-        code=stamp(
-            "classifier", BASE + modules("data/arrays.py", "evaluation/classifier.py", "steps/classifier.py")
-        ),
     output:
         weights=f"{ROOT}/{{problem}}/classifier/weights.safetensors",
         record=f"{ROOT}/{{problem}}/classifier/record.json",
@@ -100,6 +103,10 @@ rule classifier:
         f"{ROOT}/benchmarks/{{problem}}/classifier.tsv"
     threads: 1
     params:
+        made_of=made_of(
+            BASE + modules("data/arrays.py", "evaluation/classifier.py", "steps/classifier.py"),
+            f"{ROOT}/plan/{{problem}}/classifier.json",
+        ),
         images=images_argument,
     message:
         "Train the digit classifier"
@@ -111,7 +118,6 @@ rule classifier:
 rule weights:
     input:
         config=f"{ROOT}/plan/weights/{{network}}.json",
-        code=stamp("weights", BASE + modules("evaluation/weights.py", "steps/weights.py")),
     output:
         weights=f"{ROOT}/weights/{{network}}.safetensors",
         record=f"{ROOT}/weights/{{network}}.json",
@@ -120,6 +126,11 @@ rule weights:
     benchmark:
         f"{ROOT}/benchmarks/weights/{{network}}.tsv"
     threads: 1
+    params:
+        made_of=made_of(
+            BASE + modules("evaluation/weights.py", "steps/weights.py"),
+            f"{ROOT}/plan/weights/{{network}}.json",
+        ),
     message:
         "Find the weights of {wildcards.network}"
     shell:
@@ -133,9 +144,6 @@ rule reference:
         unpack(reconstructed_images),
         unpack(network_weights),
         config=f"{ROOT}/plan/{{problem}}/reference.json",
-        code=stamp(
-            "reference", FEATURES + modules("data/arrays.py", "evaluation/scores.py", "steps/reference.py")
-        ),
     output:
         arrays=f"{ROOT}/{{problem}}/reference/{{network}}.npz",
         record=f"{ROOT}/{{problem}}/reference/{{network}}.json",
@@ -151,6 +159,10 @@ rule reference:
     resources:
         gpu=1,
     params:
+        made_of=made_of(
+            FEATURES + modules("data/arrays.py", "evaluation/scores.py", "steps/reference.py"),
+            f"{ROOT}/plan/{{problem}}/reference.json",
+        ),
         images=images_argument,
         latents=reconstructed_argument,
     message:

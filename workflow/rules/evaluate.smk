@@ -8,7 +8,6 @@ rule evaluate:
         teacher=rules.teacher.output.weights,
         data=rules.data.output.arrays,
         solution=rules.solution.output.arrays,
-        code=stamp("evaluate", DESCRIBING + modules("steps/columns.py", "steps/evaluate.py")),
     output:
         metrics=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/metrics.csv"),
         samples=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/samples.npz"),
@@ -24,6 +23,12 @@ rule evaluate:
     threads: 1
     resources:
         gpu=1,
+    params:
+        made_of=made_of(
+            DESCRIBING + modules("steps/columns.py", "steps/evaluate.py"),
+            f"{ROOT}/plan/{{problem}}/{{student}}/{{seed}}/evaluate.json",
+            losses=loss_files,
+        ),
     message:
         "Score {wildcards.student} on {wildcards.problem}"
     shell:
@@ -40,7 +45,6 @@ rule baselines:
         data=rules.data.output.arrays,
         solution=rules.solution.output.arrays,
         solution_record=rules.solution.output.record,
-        code=stamp("baselines", DESCRIBING + modules("steps/columns.py", "steps/baselines.py")),
     output:
         metrics=f"{ROOT}/{{problem}}/baselines/metrics.csv",
         samples=f"{ROOT}/{{problem}}/teacher_euler/0/samples.npz",
@@ -54,6 +58,11 @@ rule baselines:
     threads: 1
     resources:
         gpu=1,
+    params:
+        made_of=made_of(
+            DESCRIBING + modules("steps/columns.py", "steps/baselines.py"),
+            f"{ROOT}/plan/{{problem}}/baselines.json",
+        ),
     message:
         "Score the references of {wildcards.problem}"
     shell:

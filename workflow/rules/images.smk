@@ -13,7 +13,6 @@ rule sample:
         teacher=rules.teacher.output.weights,
         solution=rules.solution.output.arrays,
         decoder=decoder_files,
-        code=stamp("sample", DESCRIBING + modules("steps/columns.py", "steps/sample.py")),
     output:
         pixels=large(each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/images.npy")),
         index=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/images.json"),
@@ -33,6 +32,12 @@ rule sample:
     resources:
         gpu=1,
     params:
+        made_of=made_of(
+            DESCRIBING + modules("steps/columns.py", "steps/sample.py"),
+            f"{ROOT}/plan/{{problem}}/{{student}}/{{seed}}/evaluate.json",
+            losses=loss_files,
+            decoder=decoder_files,
+        ),
         images=images_argument,
     message:
         "Sample {wildcards.student} on {wildcards.problem}"
@@ -52,10 +57,6 @@ rule sample_baselines:
         solution=rules.solution.output.arrays,
         solution_record=rules.solution.output.record,
         decoder=decoder_files,
-        code=stamp(
-            "sample_baselines",
-            DESCRIBING + modules("steps/columns.py", "steps/sample.py", "steps/sample_baselines.py"),
-        ),
     output:
         pixels=large(f"{ROOT}/{{problem}}/baselines/images.npy"),
         index=f"{ROOT}/{{problem}}/baselines/images.json",
@@ -73,6 +74,11 @@ rule sample_baselines:
     resources:
         gpu=1,
     params:
+        made_of=made_of(
+            DESCRIBING + modules("steps/columns.py", "steps/sample.py", "steps/sample_baselines.py"),
+            f"{ROOT}/plan/{{problem}}/baselines.json",
+            decoder=decoder_files,
+        ),
         images=images_argument,
     message:
         "Sample the teacher of {wildcards.problem}"
@@ -89,7 +95,6 @@ rule features:
         config=f"{ROOT}/plan/{{problem}}/features.json",
         pixels=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/images.npy"),
         index=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/images.json"),
-        code=stamp("features", FEATURES + modules("steps/features.py")),
     output:
         features=large(each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/features/{{network}}.npy")),
         about=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/features/{{network}}.json"),
@@ -104,6 +109,8 @@ rule features:
     threads: 1
     resources:
         gpu=1,
+    params:
+        made_of=made_of(FEATURES + modules("steps/features.py"), f"{ROOT}/plan/{{problem}}/features.json"),
     message:
         "Images of {wildcards.student} on {wildcards.problem} as {wildcards.network} sees them"
     shell:
@@ -118,7 +125,6 @@ rule features_baselines:
         config=f"{ROOT}/plan/{{problem}}/features.json",
         pixels=f"{ROOT}/{{problem}}/baselines/images.npy",
         index=f"{ROOT}/{{problem}}/baselines/images.json",
-        code=stamp("features_baselines", FEATURES + modules("steps/features.py")),
     output:
         features=large(f"{ROOT}/{{problem}}/baselines/features/{{network}}.npy"),
         about=f"{ROOT}/{{problem}}/baselines/features/{{network}}.json",
@@ -133,6 +139,8 @@ rule features_baselines:
     threads: 1
     resources:
         gpu=1,
+    params:
+        made_of=made_of(FEATURES + modules("steps/features.py"), f"{ROOT}/plan/{{problem}}/features.json"),
     message:
         "The references of {wildcards.problem} as {wildcards.network} sees them"
     shell:
@@ -149,7 +157,6 @@ rule score:
         described=rules.sample.output.described,
         solution=rules.solution.output.arrays,
         scored=scoring_files(*each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}")),
-        code=stamp("score", SCORING + modules("steps/columns.py", "steps/score.py")),
     output:
         metrics=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/metrics.csv"),
         snapshots=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/snapshots.csv"),
@@ -165,6 +172,9 @@ rule score:
     resources:
         gpu=1,
     params:
+        made_of=made_of(
+            SCORING + modules("steps/columns.py", "steps/score.py"), f"{ROOT}/plan/{{problem}}/score.json"
+        ),
         features=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/features"),
         reference=f"{ROOT}/{{problem}}/reference",
         weights=f"{ROOT}/weights",
@@ -185,7 +195,6 @@ rule score_baselines:
         described=rules.sample_baselines.output.described,
         solution=rules.solution.output.arrays,
         scored=scoring_files(f"{ROOT}/{{problem}}/baselines"),
-        code=stamp("score_baselines", SCORING + modules("steps/columns.py", "steps/score.py")),
     output:
         metrics=f"{ROOT}/{{problem}}/baselines/metrics.csv",
         record=f"{ROOT}/{{problem}}/baselines/record.json",
@@ -200,6 +209,9 @@ rule score_baselines:
     resources:
         gpu=1,
     params:
+        made_of=made_of(
+            SCORING + modules("steps/columns.py", "steps/score.py"), f"{ROOT}/plan/{{problem}}/score.json"
+        ),
         features=f"{ROOT}/{{problem}}/baselines/features",
         reference=f"{ROOT}/{{problem}}/reference",
         weights=f"{ROOT}/weights",
@@ -217,19 +229,6 @@ rule neighbours:
         unpack(image_set),
         config=f"{ROOT}/plan/{{problem}}/neighbours.json",
         sets=generated_sets,
-        code=stamp(
-            "neighbours",
-            BASE
-            + modules(
-                "data/arrays.py",
-                "evaluation/neighbours.py",
-                "evaluation/quantisation.py",
-                "evaluation/sample_sets.py",
-                "steps/columns.py",
-                "steps/neighbours.py",
-                "steps/scoring.py",
-            ),
-        ),
     output:
         metrics=f"{ROOT}/{{problem}}/neighbours/metrics.csv",
         shown=f"{ROOT}/{{problem}}/neighbours/shown.npz",
@@ -244,6 +243,19 @@ rule neighbours:
     resources:
         gpu=1,
     params:
+        made_of=made_of(
+            BASE
+            + modules(
+                "data/arrays.py",
+                "evaluation/neighbours.py",
+                "evaluation/quantisation.py",
+                "evaluation/sample_sets.py",
+                "steps/columns.py",
+                "steps/neighbours.py",
+                "steps/scoring.py",
+            ),
+            f"{ROOT}/plan/{{problem}}/neighbours.json",
+        ),
         images=images_argument,
         sets=set_arguments,
     message:

@@ -15,7 +15,6 @@ rule collect:
         snapshots=runs("{problem}/{student}/{seed}/snapshots.csv"),
         maps=runs("{problem}/{student}/{seed}/maps.csv"),
         timing=problems("{problem}/timing.csv"),
-        code=stamp("collect", BASE + modules("steps/columns.py", "steps/collect.py")),
     output:
         metrics=report(
             f"{ROOT}/metrics.csv",
@@ -34,6 +33,8 @@ rule collect:
     benchmark:
         f"{ROOT}/benchmarks/collect.tsv"
     threads: 1
+    params:
+        made_of=made_of(BASE + modules("steps/columns.py", "steps/collect.py"), EXPERIMENT),
     message:
         "Collect all measurements"
     shell:
@@ -44,7 +45,6 @@ rule tables:
     input:
         rules.collect.output,
         config=EXPERIMENT,
-        code=stamp("tables", REPORTING + modules("steps/tables.py")),
     output:
         report(
             f"{ROOT}/tables/summary.csv",
@@ -59,6 +59,8 @@ rule tables:
     benchmark:
         f"{ROOT}/benchmarks/tables.tsv"
     threads: 1
+    params:
+        made_of=made_of(REPORTING + modules("steps/tables.py"), EXPERIMENT),
     message:
         "Write the tables"
     shell:
@@ -74,7 +76,6 @@ rule figures:
         problems("{problem}/teacher_euler/0/samples.npz"),
         runs("{problem}/{student}/{seed}/samples.npz"),
         config=EXPERIMENT,
-        code=stamp("figures", REPORTING + modules("steps/figures.py")),
     output:
         record=f"{ROOT}/figures/record.json",
         svg=expand(f"{ROOT}/figures/{{figure}}.svg", figure=FIGURES),
@@ -93,6 +94,8 @@ rule figures:
     benchmark:
         f"{ROOT}/benchmarks/figures.tsv"
     threads: 1
+    params:
+        made_of=made_of(REPORTING + modules("steps/figures.py"), EXPERIMENT),
     message:
         "Draw the figures"
     shell:
@@ -105,7 +108,6 @@ rule page:
         rules.figures.output,
         tables=rules.tables.output,
         config=EXPERIMENT,
-        code=stamp("page", REPORTING + modules("steps/report.py")),
     output:
         page=PAGE,
         record=f"report/{NAME}/record.json",
@@ -114,6 +116,8 @@ rule page:
     benchmark:
         f"{ROOT}/benchmarks/page.tsv"
     threads: 1
+    params:
+        made_of=made_of(REPORTING + modules("steps/report.py"), EXPERIMENT),
     message:
         "Write the page"
     shell:

@@ -8,9 +8,6 @@ rule student:
         solution=rules.solution.output.arrays,
         solution_record=rules.solution.output.record,
         loss=loss_files,
-        code=stamp(
-            "student", TRAINING + modules("steps/student.py", "evaluation/paired.py", "evaluation/checks.py")
-        ),
     output:
         weights=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/weights.safetensors",
         curve=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/curve.csv",
@@ -27,6 +24,11 @@ rule student:
     resources:
         gpu=RANKS,
     params:
+        made_of=made_of(
+            TRAINING + modules("steps/student.py", "evaluation/paired.py", "evaluation/checks.py"),
+            f"{ROOT}/plan/{{problem}}/{{student}}/{{seed}}/student.json",
+            losses=loss_files,
+        ),
         images=images_argument,
         start=arguments_of(student_start),
         # Not an output: Snakemake removes those of a job that was interrupted.

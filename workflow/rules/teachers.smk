@@ -4,7 +4,6 @@ rule teacher:
         config=f"{ROOT}/plan/{{problem}}/teacher.json",
         loss=loss_files,
         imported=teacher_files,
-        code=stamp("teacher", TRAINING + modules("steps/teacher.py", "steps/imported.py")),
     output:
         weights=f"{ROOT}/{{problem}}/teacher/weights.safetensors",
         curve=f"{ROOT}/{{problem}}/teacher/curve.csv",
@@ -20,6 +19,12 @@ rule teacher:
     resources:
         gpu=RANKS,
     params:
+        made_of=made_of(
+            TRAINING + modules("steps/teacher.py", "steps/imported.py"),
+            f"{ROOT}/plan/{{problem}}/teacher.json",
+            losses=loss_files,
+            imported=teacher_files,
+        ),
         images=images_argument,
         # Not an output: Snakemake removes those of a job that was interrupted.
         state=f"{ROOT}/{{problem}}/teacher/state",
@@ -37,13 +42,6 @@ rule solution:
         teacher=rules.teacher.output.weights,
         teacher_record=rules.teacher.output.record,
         decoder=decoder_files,
-        code=stamp(
-            "solution",
-            BASE
-            + MODEL
-            + DATA
-            + modules("evaluation/quantisation.py", "evaluation/checks.py", "steps/solution.py"),
-        ),
     output:
         arrays=f"{ROOT}/{{problem}}/solution.npz",
         record=f"{ROOT}/{{problem}}/solution.json",
@@ -56,6 +54,14 @@ rule solution:
     resources:
         gpu=1,
     params:
+        made_of=made_of(
+            BASE
+            + MODEL
+            + DATA
+            + modules("evaluation/quantisation.py", "evaluation/checks.py", "steps/solution.py"),
+            f"{ROOT}/plan/{{problem}}/solution.json",
+            decoder=decoder_files,
+        ),
         images=images_argument,
     message:
         "Solve the fine ODE of {wildcards.problem}'s teacher"
@@ -70,7 +76,6 @@ rule trajectories:
         config=f"{ROOT}/plan/{{problem}}/trajectories.json",
         teacher=rules.teacher.output.weights,
         teacher_record=rules.teacher.output.record,
-        code=stamp("trajectories", BASE + MODEL + DATA + modules("steps/trajectories.py")),
     output:
         arrays=f"{ROOT}/{{problem}}/trajectories.npz",
         record=f"{ROOT}/{{problem}}/trajectories.json",
@@ -83,6 +88,10 @@ rule trajectories:
     resources:
         gpu=1,
     params:
+        made_of=made_of(
+            BASE + MODEL + DATA + modules("steps/trajectories.py"),
+            f"{ROOT}/plan/{{problem}}/trajectories.json",
+        ),
         images=images_argument,
     message:
         "Store trajectories of {wildcards.problem}'s teacher"
@@ -98,7 +107,6 @@ rule timing:
         config=f"{ROOT}/plan/{{problem}}/timing.json",
         teacher=rules.teacher.output.weights,
         loss=every_loss_file,
-        code=stamp("timing", TRAINING + modules("losses/fm.py", "steps/columns.py", "steps/timing.py")),
     output:
         times=f"{ROOT}/{{problem}}/timing.csv",
         record=f"{ROOT}/{{problem}}/timing.json",
@@ -110,6 +118,11 @@ rule timing:
     resources:
         gpu=1,
     params:
+        made_of=made_of(
+            TRAINING + modules("losses/fm.py", "steps/columns.py", "steps/timing.py"),
+            f"{ROOT}/plan/{{problem}}/timing.json",
+            losses=every_loss_file,
+        ),
         images=images_argument,
         trajectories=arguments_of(timing_trajectories),
     message:

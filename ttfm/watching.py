@@ -1,0 +1,55 @@
+"""Folders outside the results that results were made of: whether they still hold what they held. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ttfm.files import read_json
+
+MOST = 20_000
+"""Files of a folder whose sizes and dates are looked at; of those beyond them, which would take seconds, only names."""
+
+
+def listing(folder: Path) -> str:
+    """A digest of what lies in a folder: names of all files, sizes and dates of the first :data:`MOST`."""
+    found = hashlib.sha256()
+    for index, entry in enumerate(_files(folder)):
+        about = os.path.relpath(entry.path, folder)
+        if index < MOST:
+            stat = entry.stat()
+            about += f"\0{stat.st_size}\0{stat.st_mtime_ns}"
+        found.update(f"{about}\n".encode(errors="surrogateescape"))
+    return found.hexdigest()
+
+
+def watched(folder: Path) -> dict[str, str]:
+    """What a record says of a folder, so that :func:`changed` can tell."""
+    return {"folder": str(folder.resolve()), "listing": listing(folder)}
+
+
+def changed(record: Path) -> str:
+    """What now lies in the folder that a record watches, as :func:`listing` has it, if that is another thing.
+
+    Empty if it is the same, if the folder is not there any more, and without a record.
+    """
+    try:
+        about: dict[str, Any] = read_json(record).get("watched") or {}
+    except (FileNotFoundError, ValueError):
+        return ""
+    if not about or not Path(about["folder"]).is_dir():
+        return ""
+    now = listing(Path(about["folder"]))
+    return "" if now == about["listing"] else now
+
+
+def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """All files below a folder, in an order of their own."""
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.is_dir():
+            yield from _files(Path(entry.path))
+        else:
+            yield entry
