@@ -26,6 +26,12 @@ include: "workflow/rules/images.smk"
 include: "workflow/rules/report.smk"
 
 
+# A training that stops at this limit keeps its state, and is tried again until it is done.
+if "TTFM_TRAIN_AT_MOST" in os.environ:
+    for name in ("teacher", "student"):
+        workflow.get_rule(name).restart_times = 100
+
+
 localrules:
     all,
 

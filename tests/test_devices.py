@@ -1,5 +1,6 @@
 """Which device a step gets."""
 
+import os
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -7,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 import torch
 
-from ttfm.devices import free_gpu, pick_device
+from ttfm.devices import free_gpu, pick_device, take_gpus
 
 HOLD = """
 import sys
@@ -55,3 +56,26 @@ def test_among_several_gpus_the_chosen_one_is_the_current(monkeypatch):
     monkeypatch.setattr("ttfm.devices.free_gpu", lambda count: count - 1)
     assert pick_device("auto") == "cuda"
     assert chosen == [3]
+
+
+def test_ranks_get_gpus_of_their_own(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6,7")
+    with ExitStack() as stack:
+        # Another process has the first.
+        folder = tmp_path / f"ttfm-gpus-{os.getuid()}" / "4,6,7"
+        assert holder(stack, folder)[1] == 0
+        take_gpus(2)
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "6,7"
+    with pytest.raises(ValueError, match="4 ranks were asked for and torch finds 3 GPUs"):
+        take_gpus(4)
+
+
+def test_a_folder_of_locks_that_is_not_ours_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / f"ttfm-gpus-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="is another user's"):
+        take_gpus(1)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from ttfm.devices import take_gpus
 from ttfm.exits import TRY_AGAIN, InterruptedTrainingError
 from ttfm.files import DamagedResult, set_aside
 from ttfm.provenance import source
@@ -147,7 +148,13 @@ def _start_ranks(arguments: list[str]) -> None:
     if int(text) > 1 and "LOCAL_RANK" not in os.environ:
         # Each rank has a core of its own; a workflow counts the cores of all of them as this step's.
         os.environ["OMP_NUM_THREADS"] = "1"
+        try:
+            take_gpus(int(text))
+        except ValueError as error:
+            _stop(str(error))
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={text}"]
+        # All that a training keeps its state on.
+        launcher.append("--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1")
         os.execv(sys.executable, [*launcher, "-m", "ttfm", *arguments])
 
 

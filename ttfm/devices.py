@@ -18,7 +18,7 @@ def pick_device(wanted: str) -> str:
 
     Among several GPUs, those of ``CUDA_VISIBLE_DEVICES`` where that is set, every process takes the first that no other
     process of this kind has, since Snakemake counts GPUs and does not name them. A rank of torchrun takes the GPU of
-    its number.
+    its number among those that :func:`take_gpus` left it.
 
     Raises:
         ValueError: if a GPU is asked for and there is none, or torchrun started more ranks than there are.
@@ -46,6 +46,30 @@ def pick_device(wanted: str) -> str:
     return "cuda"
 
 
+def take_gpus(count: int) -> None:
+    """Take ``count`` GPUs for the processes that this one becomes or starts, which then see no others.
+
+    Nothing where torch finds none. The locks are kept through ``exec``.
+
+    Raises:
+        ValueError: if there are fewer.
+    """
+    import torch
+
+    if not (there := torch.cuda.device_count()):
+        return
+    if count > there:
+        raise ValueError(f"{count} ranks were asked for and torch finds {there} GPUs")
+    taken: set[int] = set()
+    while len(taken) < count:
+        taken.add(_take(there, _folder()))
+    for lock in _held:
+        os.set_inheritable(lock.fileno(), True)
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = seen.split(",") if seen else [str(index) for index in range(there)]
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names[index] for index in sorted(taken))
+
+
 @cache
 def free_gpu(count: int, folder: Path | None = None) -> int:
     """Index of the GPU that fewest processes have taken, held until this process ends, which gets the same one again.
@@ -54,10 +78,21 @@ def free_gpu(count: int, folder: Path | None = None) -> int:
         count: how many GPUs this process sees.
         folder: where the locks lie; by default in the machine's folder for temporary files, one per user.
     """
-    if folder is None:
-        # Processes that see other GPUs under the same numbers keep clear of these locks.
-        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "all").replace(os.sep, "_")
-        folder = Path(tempfile.gettempdir()) / f"ttfm-gpus-{os.getuid()}" / seen
+    return _take(count, folder or _folder())
+
+
+def _folder() -> Path:
+    """Where the locks lie, nobody else's."""
+    root = Path(tempfile.gettempdir()) / f"ttfm-gpus-{os.getuid()}"
+    root.mkdir(mode=0o700, exist_ok=True)
+    if root.is_symlink() or root.stat().st_uid != os.getuid():
+        raise ValueError(f"{root} is another user's; remove it, or name another folder in the variable TMPDIR")
+    # Processes that see other GPUs under the same numbers keep clear of these locks.
+    return root / os.environ.get("CUDA_VISIBLE_DEVICES", "all").replace(os.sep, "_")
+
+
+def _take(count: int, folder: Path) -> int:
+    """Lock the first free place on a GPU, the first places of all of them before the second ones."""
     folder.mkdir(parents=True, exist_ok=True)
     place = 0
     while True:

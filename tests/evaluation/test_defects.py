@@ -114,7 +114,7 @@ def test_equal_seeds_agree_and_others_differ():
 
 def test_the_batch_does_not_matter(monkeypatch):
     whole = semigroup_defect(EulerMap(), TIMES, paths())
-    monkeypatch.setattr(defects, "BATCH", 10)
+    monkeypatch.setattr(defects, "ROUNDS", 1)
     assert semigroup_defect(EulerMap(), TIMES, paths()) == pytest.approx(whole, rel=1e-12)
 
 

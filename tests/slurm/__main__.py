@@ -22,7 +22,8 @@ def main() -> None:
         print("local run: done", flush=True)
         with Cluster(Path(temporary) / "c") as cluster:
             command = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm", *remote.arguments]
-            more = ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"]
+            more = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2"]
+            more += ["--seconds-between-status-checks", "2"]
             # The nodes have no GPUs, and nobody keeps accounts.
             more += ["--slurm-no-account", "--set-resources", *(f"{rule}:gpu=0" for rule in on_gpu())]
             limits = ["--default-resources", "slurm_partition=main", "mem_mb=2000", "runtime=30"]

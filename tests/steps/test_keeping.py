@@ -102,10 +102,15 @@ def test_a_training_that_a_killed_workflow_left_behind_gives_way_to_its_successo
     arguments = ("--state", f"{tmp_path}/state", "--save-every", "0.001")
     orphan = start(tmp_path, *arguments)
     wait_for_state(tmp_path, orphan)
-    successor = start(tmp_path, *arguments)
+    # It would come to its end before the other has started.
+    orphan.send_signal(signal.SIGSTOP)
+    successor, end = start(tmp_path, *arguments), time.monotonic() + 200
+    while "it is told to keep its state and stop" not in (tmp_path / "log").read_text():
+        assert successor.poll() is None and time.monotonic() < end, (tmp_path / "log").read_text()
+        time.sleep(0.01)
+    orphan.send_signal(signal.SIGCONT)
     assert successor.wait(timeout=300) == 0, (tmp_path / "log").read_text()
     assert orphan.wait(timeout=300) == TRY_AGAIN
-    assert "it is told to keep its state and stop" in (tmp_path / "log").read_text()
     require_same(tmp_path, unbroken)
     assert len(read_json(tmp_path / "record.json")["resumed"]) == 1
     assert not (tmp_path / "state.lock").exists()

@@ -1,10 +1,13 @@
 """Real DAGs: complete, repeatable to the byte, edited, and going on around a run that diverges."""
 
 import json
+import os
 import re
+import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.workflow.project import POINTS, checkout, rows, snakemake, write
 
@@ -59,14 +62,16 @@ def test_a_second_call_finds_nothing_to_do(tiny):
     assert "Nothing to be done" in snakemake(folder, "--configfile", "workflow/experiments/tiny.yaml")
 
 
+def planned(folder, *arguments):
+    """The rules that a dry run would run."""
+    arguments = arguments or ("--configfile", "workflow/experiments/tiny.yaml")
+    output = snakemake(folder, *arguments, "--dry-run")
+    table = output.partition("Job stats:")[2].partition("Reasons:")[0]
+    return set(re.findall(r"^(\w+) +\d+$", table, re.MULTILINE)) - {"all", "total"}
+
+
 def test_an_edit_reruns_what_it_changes_and_no_more(tiny):
     folder, _ = tiny
-
-    def planned():
-        output = snakemake(folder, "--configfile", "workflow/experiments/tiny.yaml", "--dry-run")
-        table = output.partition("Job stats:")[2].partition("Reasons:")[0]
-        return set(re.findall(r"^(\w+) +\d+$", table, re.MULTILINE)) - {"all", "total"}
-
     for edited, expected in (
         ("ttfm/reporting/palette.py", {"tables", "figures", "page"}),
         (
@@ -81,9 +86,63 @@ def test_an_edit_reruns_what_it_changes_and_no_more(tiny):
         path = folder / edited
         text = path.read_text()
         path.write_text(text + "\n# an edit\n")
-        assert planned() == expected
+        assert planned(folder) == expected
         path.write_text(text)
-        assert planned() == set()
+        assert planned(folder) == set()
+
+
+def test_what_is_made_of_a_changed_result_is_made_again(tiny):
+    folder, _ = tiny
+    weights = folder / "results/tiny/ring/teacher/weights.safetensors"
+    content, dates = weights.read_bytes(), weights.stat()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    after = {"solution", "student", "timing", "evaluate", "baselines", "collect", "tables", "figures", "page"}
+    assert planned(folder) == after
+    weights.write_bytes(content)
+    os.utime(weights, ns=(dates.st_atime_ns, dates.st_mtime_ns))
+    assert planned(folder) == set()
+
+
+def test_an_edit_is_seen_whatever_the_dates_of_results_are(tiny):
+    """A clock that was ahead, or an edit while a job ran, leaves results that are newer than what they were made of."""
+    folder, _ = tiny
+    loss = folder / "ttfm/losses/cd.py"
+    text, ahead = loss.read_text(), time.time() + 7200
+    for path in (folder / "results").rglob("*"):
+        if path.is_file():
+            os.utime(path, (ahead, ahead))
+    loss.write_text(text + "\n# an edit\n")
+    os.utime(loss, (0, 0))
+    assert {"student", "evaluate", "page"} <= planned(folder)
+    loss.write_text(text)
+    assert planned(folder) == set()
+
+
+def test_a_folder_of_images_that_has_changed_is_read_again(tmp_path):
+    folder = checkout(tmp_path / "project")
+    (folder / "pictures").mkdir()
+    for index in range(8):
+        Image.new("RGB", (9, 9), (index, 0, 0)).save(folder / "pictures" / f"{index}.png")
+    config = json.loads(json.dumps(POINTS))
+    config["problems"] = {
+        "pictures": {
+            "title": "Pictures",
+            "data": {"name": "folder", "path": "pictures", "size": 8},
+            "network": {"name": "unet", "channels": 8, "multipliers": [1], "patch": 2},
+            "training": {"iterations": 2, "batch": 4},
+            "evaluation": {"samples": 16, "steps": 2, "metrics": ["l2"], "headline": "l2"},
+        }
+    }
+    arguments = ("results/points/pictures/images/about.json", *write(folder, config))
+    snakemake(folder, *arguments)
+    assert planned(folder, *arguments) == set()
+    Image.new("RGB", (9, 9), (0, 255, 0)).save(folder / "pictures" / "3.png")
+    assert planned(folder, *arguments) == {"images"}
+    snakemake(folder, *arguments)
+    assert planned(folder, *arguments) == set()
+    # What is not there any more costs nothing that was made of it.
+    (folder / "pictures").rename(folder / "elsewhere")
+    assert planned(folder, *arguments) == set()
 
 
 def test_snakemakes_own_report_can_be_built(tiny):

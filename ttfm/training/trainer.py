@@ -249,8 +249,13 @@ class Trainer:
                 "seconds": self.seconds,
                 "terms": self.terms,
                 "sums": self.meter.sums,
-                "calls": {name: dict(model.calls) for name, model in models.items() if model is not None},
-                "teacher_calls": self._teacher_calls,
+                # Of all ranks together, each of which makes the same share.
+                "calls": {
+                    name: {kind: calls * self.ranks.count for kind, calls in model.calls.items()}
+                    for name, model in models.items()
+                    if model is not None
+                },
+                "teacher_calls": self._teacher_calls * self.ranks.count,
             },
         )
 
@@ -268,10 +273,10 @@ class Trainer:
             self._target_ema.updates = numbers["target_updates"]
         self.seconds, self.terms = numbers["seconds"], list(numbers["terms"])
         self.meter.sums = dict(numbers["sums"])
-        self.student.calls.update(numbers["calls"]["student"])
-        if self.target is not None:
-            self.target.calls.update(numbers["calls"]["target"])
-        self._teacher_calls = numbers["teacher_calls"]
+        for name, model in (("student", self.student), ("target", self.target)):
+            if model is not None:
+                model.calls.update({kind: n // self.ranks.count for kind, n in numbers["calls"][name].items()})
+        self._teacher_calls = numbers["teacher_calls"] // self.ranks.count
         self.calls = self._count_calls(self.step) if self.step else {}
 
     def _networks(self) -> dict[str, nn.Module]:

@@ -71,6 +71,7 @@ def large(path):
     ]
     return temp(path) if max(amounts, default=0) > KEPT_BYTES else path
 
+
 # Snakemake counts places on GPUs; which one a job takes is decided when it starts, by who has the fewest.
 if MAIN and (share := PLAN.experiment["config"]["gpu_share"]) > 1 and "gpu" in workflow.global_resources:
     workflow.register_resource("gpu", workflow.global_resources["gpu"].value * share)

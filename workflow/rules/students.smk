@@ -35,8 +35,9 @@ rule student:
         state=f"{ROOT}/{{problem}}/{{student}}/{{seed}}/state",
     message:
         "Train {wildcards.student} on {wildcards.problem}, seed {wildcards.seed}"
+    # exec: as of the teacher.
     shell:
-        "python -m ttfm student --config {input.config} {params.images} --teacher {input.teacher}"
+        "exec python -m ttfm student --config {input.config} {params.images} --teacher {input.teacher}"
         " --teacher-record {input.teacher_record} --solution {input.solution}"
         " --solution-record {input.solution_record} {params.start} --weights {output.weights} --curve {output.curve}"
         " --snapshots {output.snapshots} --averages {output.averages} --record {output.record}"

@@ -30,8 +30,9 @@ rule teacher:
         state=f"{ROOT}/{{problem}}/teacher/state",
     message:
         "Train the teacher of {wildcards.problem}"
+    # exec: whoever is told to stop is the training itself, and not a shell that leaves it behind.
     shell:
-        "python -m ttfm teacher --config {input.config} {params.images} --weights {output.weights} --curve {output.curve}"
+        "exec python -m ttfm teacher --config {input.config} {params.images} --weights {output.weights} --curve {output.curve}"
         " --averages {output.averages} --record {output.record} --state {params.state} 2> {log}"
 
 

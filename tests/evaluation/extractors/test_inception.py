@@ -75,6 +75,7 @@ def test_torch_fidelitys_own_inception_score_is_the_same_number(untrained):
         rng_seed=0,
         cuda=False,
         cache=False,
+        save_cpu_ram=True,
         verbose=False,
     )
     logits = features.extract(few, "inception-v3-compat", untrained / "whole.safetensors")["logits_unbiased"]
