@@ -35,7 +35,7 @@ class FlowMap(nn.Module):
         self.precision: Precision = precision
         self.calls: Counter[str] = Counter()
 
-    def average_velocity(self, s: Tensor, t: Tensor, x: Tensor, exact: bool = False) -> Tensor:
+    def average_velocity(self, s: Tensor, t: Tensor, x: Tensor, *, exact: bool = False) -> Tensor:
         """u(s, t, x), shape ``(B, *shape)``; ``exact`` for full precision, where a small difference will be divided."""
         return self._count("forward", evaluate(self.network, s, t, x, "float32" if exact else self.precision))
 
