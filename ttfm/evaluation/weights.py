@@ -35,7 +35,7 @@ class Asset:
 
     Attributes:
         name: what to call them to a user.
-        files: pairs of file name and sha256, or the beginning of one; any of the files will do. The last is the one
+        files: pairs of file name and sha256; any of the files will do. The last is the one
             that can be downloaded.
         torchvision: name of the member of torchvision's weights enum that knows where to download them.
         url: where to download them, for weights that are not torchvision's; without either there is no download.
@@ -52,19 +52,28 @@ SQUEEZENET = Asset(
     (
         # Rounded to half precision, with torchvision's keys.
         ("squeezenet1_1.safetensors", "df0db8c6f3fa75cd78884b2aa6f9f47ae69ee350f127dd7dd1de48c123221a06"),
-        ("squeezenet1_1-b8a52dc0.pth", "b8a52dc0"),
+        ("squeezenet1_1-b8a52dc0.pth", "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b"),
     ),
     "SqueezeNet1_1_Weights.IMAGENET1K_V1",
 )
 ALEXNET = Asset(
     "AlexNet (a trunk of LPIPS)",
-    (("alexnet-owt-7be5be79.pth", "7be5be79"),),
+    (("alexnet-owt-7be5be79.pth", "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02"),),
     "AlexNet_Weights.IMAGENET1K_V1",
 )
-VGG16 = Asset("VGG-16 (a trunk of LPIPS)", (("vgg16-397923af.pth", "397923af"),), "VGG16_Weights.IMAGENET1K_V1")
+VGG16 = Asset(
+    "VGG-16 (a trunk of LPIPS)",
+    (("vgg16-397923af.pth", "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"),),
+    "VGG16_Weights.IMAGENET1K_V1",
+)
 INCEPTION = Asset(
     "the Inception network of 2015-12-05 (that of FID)",
-    (("weights-inception-2015-12-05-6726825d.pth", "6726825d"),),
+    (
+        (
+            "weights-inception-2015-12-05-6726825d.pth",
+            "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+        ),
+    ),
     url="https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
 )
 INCEPTION_KERAS = Asset(
@@ -141,9 +150,8 @@ def load(path: Path) -> dict[str, Tensor]:
 
 def _checked(path: Path, digest: str) -> Path:
     found = sha256(path)
-    if not found.startswith(digest):
-        expected = digest if len(digest) == len(found) else f"{digest}... (its first {len(digest)} digits)"
-        raise DamagedAsset(f"{path}: damaged: expected sha256 {expected}, found {found}; delete the file or replace it")
+    if found != digest:
+        raise DamagedAsset(f"{path}: damaged: expected sha256 {digest}, found {found}; delete the file or replace it")
     return path
 
 

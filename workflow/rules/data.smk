@@ -18,6 +18,8 @@ rule images:
     # All of a problem of images waits for them.
     priority: 110
     threads: 1
+    resources:
+        mem_mb=6000,
     params:
         made_of=made_of(
             BASE + READERS + modules("data/arrays.py", "registry.py", "steps/images.py"),
@@ -51,6 +53,8 @@ rule latents:
     threads: 1
     resources:
         gpu=1,
+        mem_mb=8000,
+        runtime=240,
     params:
         made_of=made_of(
             BASE
@@ -102,6 +106,9 @@ rule classifier:
     benchmark:
         f"{ROOT}/benchmarks/{{problem}}/classifier.tsv"
     threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
     params:
         made_of=made_of(
             BASE + modules("data/arrays.py", "evaluation/classifier.py", "steps/classifier.py"),
@@ -158,6 +165,8 @@ rule reference:
     threads: 1
     resources:
         gpu=1,
+        mem_mb=6000,
+        runtime=240,
     params:
         made_of=made_of(
             FEATURES + modules("data/arrays.py", "evaluation/scores.py", "steps/reference.py"),

@@ -31,6 +31,8 @@ rule sample:
     threads: 1
     resources:
         gpu=1,
+        mem_mb=6000,
+        runtime=120,
     params:
         made_of=made_of(
             DESCRIBING + modules("steps/columns.py", "steps/sample.py"),
@@ -73,6 +75,8 @@ rule sample_baselines:
     threads: 1
     resources:
         gpu=1,
+        mem_mb=6000,
+        runtime=120,
     params:
         made_of=made_of(
             DESCRIBING + modules("steps/columns.py", "steps/sample.py", "steps/sample_baselines.py"),
@@ -109,6 +113,8 @@ rule features:
     threads: 1
     resources:
         gpu=1,
+        mem_mb=6000,
+        runtime=240,
     params:
         made_of=made_of(FEATURES + modules("steps/features.py"), f"{ROOT}/plan/{{problem}}/features.json"),
     message:
@@ -139,6 +145,8 @@ rule features_baselines:
     threads: 1
     resources:
         gpu=1,
+        mem_mb=6000,
+        runtime=240,
     params:
         made_of=made_of(FEATURES + modules("steps/features.py"), f"{ROOT}/plan/{{problem}}/features.json"),
     message:
@@ -171,6 +179,8 @@ rule score:
     threads: 1
     resources:
         gpu=1,
+        mem_mb=6000,
+        runtime=480,
     params:
         made_of=made_of(
             SCORING + modules("steps/columns.py", "steps/score.py"), f"{ROOT}/plan/{{problem}}/score.json"
@@ -208,6 +218,8 @@ rule score_baselines:
     threads: 1
     resources:
         gpu=1,
+        mem_mb=6000,
+        runtime=480,
     params:
         made_of=made_of(
             SCORING + modules("steps/columns.py", "steps/score.py"), f"{ROOT}/plan/{{problem}}/score.json"
@@ -242,6 +254,8 @@ rule neighbours:
     threads: 1
     resources:
         gpu=1,
+        mem_mb=6000,
+        runtime=120,
     params:
         made_of=made_of(
             BASE

@@ -23,6 +23,8 @@ rule student:
     threads: RANKS
     resources:
         gpu=RANKS,
+        mem_mb=8000,
+        runtime=4320,
     params:
         made_of=made_of(
             TRAINING + modules("steps/student.py", "evaluation/paired.py", "evaluation/checks.py"),

@@ -18,6 +18,8 @@ rule teacher:
     threads: RANKS
     resources:
         gpu=RANKS,
+        mem_mb=8000,
+        runtime=2880,
     params:
         made_of=made_of(
             TRAINING + modules("steps/teacher.py", "steps/imported.py"),
@@ -54,6 +56,8 @@ rule solution:
     threads: 1
     resources:
         gpu=1,
+        mem_mb=8000,
+        runtime=240,
     params:
         made_of=made_of(
             BASE
@@ -88,6 +92,8 @@ rule trajectories:
     threads: 1
     resources:
         gpu=1,
+        mem_mb=8000,
+        runtime=240,
     params:
         made_of=made_of(
             BASE + MODEL + DATA + modules("steps/trajectories.py"),
@@ -118,6 +124,8 @@ rule timing:
     threads: 1
     resources:
         gpu=1,
+        mem_mb=8000,
+        runtime=60,
     params:
         made_of=made_of(
             TRAINING + modules("losses/fm.py", "steps/columns.py", "steps/timing.py"),

@@ -1,0 +1,45 @@
+"""What keeping the state of a training costs at the default interval."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.bench.scenes import scenes
+from ttfm.losses import load_modules
+from ttfm.steps.keeping import COST, INTERVAL
+from ttfm.training.states import States
+
+ROUNDS = 7
+
+
+def measure(device: str, only: str = "") -> list[dict[str, Any]]:
+    """Rows with network, seconds of a save, size of a state in MB, and the share of the time that saving takes.
+
+    Wall time: a save waits for the disk.
+    """
+    rows = []
+    for name, scene in scenes(device).items():
+        if only not in name:
+            continue
+        trainer = scene.trainer(load_modules()["itvm"](), device)
+        next(trainer.run())
+        with tempfile.TemporaryDirectory() as folder:
+            states, times = States(Path(folder), "bench"), []
+            for _ in range(ROUNDS):
+                started = time.perf_counter()
+                states.save(trainer.state())
+                times.append(time.perf_counter() - started)
+            size = max(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+        middle = statistics.median(times)
+        # A save that takes longer than its share makes the next one wait.
+        rows.append({
+            "network": name,
+            "seconds": middle,
+            "state, MB": size / 1e6,
+            "share of the time": middle / max(INTERVAL, middle / COST),
+        })  # fmt: skip
+    return rows
