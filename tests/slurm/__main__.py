@@ -35,17 +35,28 @@ def main() -> None:
                 )
             victim = NODES[1]
             if not wait_until(lambda: remote.jobs("student") and cluster.running(victim), run):
-                sys.exit(f"no student was trained on {victim}:\n{remote.log.read_text()}\n{cluster.logs()}")
+                sys.exit(
+                    f"no student was trained on {victim}:\n{remote.log.read_text()}\n{told(remote)}\n{cluster.logs()}"
+                )
             lost = cluster.running(victim)
             cluster.kill(victim)
             print(f"{victim} died with jobs {', '.join(lost)}", flush=True)
             status = run.wait(timeout=LIMIT)
             if status:
-                sys.exit(f"the run by Slurm failed:\n{remote.log.read_text()[-6000:]}\n{cluster.logs()}")
+                sys.exit(
+                    f"the run by Slurm failed:\n{remote.log.read_text()[-6000:]}\n{told(remote)}\n{cluster.logs()}"
+                )
             jobs = cluster.ask("squeue", "-h", "-t", "all", "-o", "%A %T").splitlines()
         if remote.tables() != local.tables():
             sys.exit("the tables differ from those of the local run")
         print(f"{len(jobs)} jobs by sbatch; the tables are those of the local run")
+
+
+def told(workspace: Workspace) -> str:
+    """The ends of what the last jobs wrote."""
+    logs = (workspace.folder / ".snakemake" / "slurm_logs").rglob("*.log")
+    last = sorted(logs, key=lambda path: path.stat().st_mtime)[-3:]
+    return "\n".join(f"{path.name}: {path.read_text(errors='replace')[-3000:]}" for path in last)
 
 
 def on_gpu() -> list[str]:

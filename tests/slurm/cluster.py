@@ -13,6 +13,8 @@ from typing import Self
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "sinfo", "scontrol")
 NODES = ("node1", "node2")
+SYSTEM = Path("/etc/slurm/slurm.conf")
+"""Where Slurm's commands look in a job, whose environment its steps do not pass on."""
 PORTS = (17010, 17011, 17012)
 
 CONFIG = """
@@ -69,10 +71,16 @@ class Cluster:
     def __enter__(self) -> Self:
         if missing := [name for name in NEEDED if not shutil.which(name)]:
             raise FileNotFoundError(f"{', '.join(missing)} not found: apt-get install slurm-wlm munge")
+        if SYSTEM.exists():
+            raise FileExistsError(f"{SYSTEM}: this machine has a Slurm of its own, which is left alone")
         for name in ("state", *(f"spool-{node}" for node in NODES)):
             (self.folder / name).mkdir(parents=True)
         # One processor each, however many there are: jobs must come to both.
         self.config.write_text(CONFIG.format(folder=self.folder, ports=PORTS))
+        SYSTEM.parent.mkdir(exist_ok=True)
+        # What a test that was killed has left points nowhere.
+        SYSTEM.unlink(missing_ok=True)
+        SYSTEM.symlink_to(self.config)
         try:
             self._start_all()
         except BaseException:
@@ -98,6 +106,7 @@ class Cluster:
     def __exit__(self, *error: object) -> None:
         for node in NODES:
             self.kill(node)
+        SYSTEM.unlink(missing_ok=True)
         for daemon in self._daemons.values():
             daemon.terminate()
         for daemon in self._daemons.values():
