@@ -11,6 +11,8 @@ from itertools import cycle
 from pathlib import Path
 
 from tests.faults.kinds import ONCE, TARGETS, Skipped, kills, prepare
+from ttfm.files import write_text
+from ttfm.provenance import device_name, now, source
 
 KILL = "kill -9 of "
 
@@ -21,9 +23,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--only", default="", help="inject only faults whose name holds this")
     parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder)")
+    parser.add_argument("--out", type=Path, help="a file for the table too (Markdown)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        bench = prepare((options.folder or Path(temporary)) / "project", options.seed)
+        folder = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        bench = prepare(folder / "project", options.seed)
         print(f"undisturbed: {bench.span:.0f} s", flush=True)
         rows: dict[str, list[int | str]] = {}
         for name, inject in ONCE.items():
@@ -57,12 +62,22 @@ def main() -> None:
             bench.workspace.end_all()
             row[0] = int(row[0]) + count
             print(f"{name}: {row}", flush=True)
-    print(f"\n{'fault':<24} injected survived lost")
-    for name, (injected, survived, lost, note) in rows.items():
-        print(f"{name:<24} {injected:>8} {survived:>8} {lost:>4} {note}")
-    totals = [sum(int(row[column]) for row in rows.values()) for column in range(3)]
-    print(f"{'all':<24} {totals[0]:>8} {totals[1]:>8} {totals[2]:>4}")
-    sys.exit(bool(totals[2]))
+    text = table(rows)
+    print(f"\n{text}")
+    if options.out:
+        write_text(options.out, text)
+    sys.exit(any(row[2] for row in rows.values()))
+
+
+def table(rows: dict[str, list[int | str]]) -> str:
+    """Faults injected, survived and lost, in Markdown, with what they were injected into."""
+    totals: list[int | str] = [sum(int(row[column]) for row in rows.values()) for column in range(3)]
+    lines = ["| fault | injected | survived | lost | |", "| --- | --- | --- | --- | --- |"]
+    for name, row in (rows | {"all": [*totals, ""]}).items():
+        lines.append(f"| {name} | " + " | ".join(map(str, row)) + " |")
+    code = source()
+    state = f"commit {str(code['commit'])[:12]}" + (" with changes" if code["dirty"] else "")
+    return "\n".join([*lines, "", f"{device_name('cpu')}, {state}, {now()[:16]} UTC.", ""])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.faults.__main__ import table
 from tests.faults.kinds import ONCE, TARGETS, Lost, Skipped, kills, prepare, require
 
 pytestmark = pytest.mark.workflow
@@ -36,3 +37,9 @@ def test_a_changed_table_is_a_loss(bench):
         bench.unchanged("nothing")
     bench.reference[name] = content
     require(True, "")
+
+
+def test_the_table_sums_up_what_was_lost():
+    text = table({"disk full": [1, 1, 0, ""], "kill -9 of job": [7, 5, 2, ""]})
+    assert "| disk full | 1 | 1 | 0 |  |" in text
+    assert "| all | 8 | 6 | 2 |  |" in text

@@ -92,6 +92,34 @@ def test_hostile_names_are_text(page, document):
     assert synthetic.HOSTILE in document.text and synthetic.NO_WEIGHTS in document.text
 
 
+FREE = ("title", "description", "note", "source", "family", "imported", "about", "method", "budget", "reason")
+"""Keys of an experiment and of its records whose text a user, or a file of a user's, is free to choose."""
+
+
+def hostile(value, key=""):
+    """``value`` with every free text turned into markup."""
+    if isinstance(value, dict):
+        return {name: hostile(part, name) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(hostile(part, key) for part in value)
+    return f"{synthetic.HOSTILE} {value}" if isinstance(value, str) and key in FREE else value
+
+
+def test_every_free_text_is_text(data):
+    problem = next(iter(data.experiment["problems"]))
+    printed = {"metric": "fid", "about": "x", "rows": [{"method": "m", "source": "s", "values": {"1": 2.0}}]}
+    plan = hostile(data.experiment)
+    plan["problems"][problem] |= {"published": hostile(printed), "imported": synthetic.HOSTILE}
+    failed = data.metrics.assign(reason=data.metrics["reason"].map(lambda reason: reason and synthetic.HOSTILE))
+    changed = dataclasses.replace(data, experiment=plan, metrics=failed, records=hostile(data.records))
+    files = build.figure_files(data.folder / "figures", data.experiment)
+    text = build_page(changed, files, hostile(provenance(data)), [synthetic.HOSTILE])
+    assert "<script>alert" not in text
+    document = Document(text)
+    assert len(document.all("script")) == 1
+    assert document.text.count("<script>alert(1)</script>") > 20
+
+
 def test_size(page):
     assert page.stat().st_size < 10_000_000
 
