@@ -39,7 +39,7 @@ def _jobs() -> list[dict[str, Any]]:
     """Of the miniature, where a job is little more than its start: what a job costs at least."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = checkout(Path(temporary) / "project")
-        snakemake(folder, "--configfile", "workflow/experiments/tiny.yaml", "--config", "device=cpu")
+        snakemake(folder, "--configfile", "workflow/experiments/tiny.yaml")
         found: dict[str, list[Any]] = {}
         for path in (folder / "results" / "tiny" / "benchmarks").rglob("*.tsv"):
             found.setdefault(path.stem, []).append(pd.read_csv(path, sep="\t", na_values=["-", "NA"]).iloc[-1])

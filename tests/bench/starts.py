@@ -6,6 +6,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import time
 from typing import Any
 
 from ttfm.cli import STEPS
@@ -35,8 +36,6 @@ def measure(device: str, only: str = "") -> list[dict[str, Any]]:
 
 def timed(command: list[str], **options: Any) -> tuple[float, float]:
     """CPU time and wall time of a command that must succeed, in seconds."""
-    import time
-
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
     after, ended = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
