@@ -1,4 +1,4 @@
-"""``make bench``, or ``python -m tests.bench --part steps --only itvm``: measure, and write what was found as JSON and tables."""
+"""``make bench``, or ``python -m tests.bench --part steps --only itvm``: measure, and write JSON and tables."""
 
 from __future__ import annotations
 
