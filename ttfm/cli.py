@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -65,8 +66,18 @@ def parser(step: str | None = None) -> argparse.ArgumentParser:
         if name == step:
             module = importlib.import_module(f"ttfm.steps.{name.replace('-', '_')}")
             module.add_arguments(command)
-            command.set_defaults(run=module.run)
+            command.set_defaults(run_all=getattr(module, "run_all", None) or _one_by_one(module.run))
     return root
+
+
+def _one_by_one(run: Callable[[argparse.Namespace], None]) -> Callable[[list[argparse.Namespace]], None]:
+    """What does several runs one after another, and imports libraries once."""
+
+    def run_all(runs: list[argparse.Namespace]) -> None:
+        for each in runs:
+            run(each)
+
+    return run_all
 
 
 def separate(options: argparse.Namespace) -> list[argparse.Namespace]:
@@ -94,8 +105,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     A training that was interrupted and kept its state ends with exit status 75: the same command goes on with it.
 
-    An argument for a path takes several of them, one for each of as many runs, which come one after another in this
-    process and import libraries once; a path given once is every run's.
+    An argument for a path takes several of them, one for each of as many runs, which this process takes care of; a path
+    given once is every run's. They come one after another, unless the step knows better (``run_all``).
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     step = next((a for a in arguments if a in STEPS), None)
@@ -114,8 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
     if step in TRAININGS:
         _start_ranks(arguments)
     try:
-        for run in runs:
-            options.run(run)
+        options.run_all(runs)
     except InterruptedTrainingError as error:
         logging.warning("%s", error)
         raise SystemExit(TRY_AGAIN) from None

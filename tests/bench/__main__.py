@@ -18,6 +18,7 @@ from ttfm.reporting.numbers import compact
 PARTS = {
     "steps": "A training step of every loss",
     "networks": "Networks",
+    "seeds": "Seeds that train at once",
     "saving": "Saving the state of a training",
     "stages": "Stages of an experiment",
     "starts": "Cold starts of the command line",

@@ -194,18 +194,18 @@ def test_what_decides_a_training_is_in_its_identity(tmp_path):
 def test_a_time_that_is_none_is_refused_by_the_name_of_its_variable(variable, text, monkeypatch):
     monkeypatch.setenv(variable, text)
     with pytest.raises(ValueError, match=variable):
-        Keeper(argparse.Namespace(), CONFIG, "cpu")
+        Keeper([(argparse.Namespace(), CONFIG)], "cpu")
 
 
 def test_a_limit_without_a_place_for_the_state_is_refused():
     with pytest.raises(ValueError, match="--train-at-most needs --state"):
-        Keeper(argparse.Namespace(train_at_most=5.0), CONFIG, "cpu")
+        Keeper([(argparse.Namespace(train_at_most=5.0), CONFIG)], "cpu")
 
 
 def test_saving_waits_so_long_that_it_costs_two_percent(tmp_path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr("ttfm.steps.keeping.time", argparse.Namespace(monotonic=lambda: clock[0]))
-    keeper = Keeper(argparse.Namespace(state=tmp_path / "state", save_every=10.0), CONFIG, "cpu")
+    keeper = Keeper([(argparse.Namespace(state=tmp_path / "state", save_every=10.0), CONFIG)], "cpu")
     saves = []
 
     class Slow:
@@ -216,29 +216,29 @@ def test_saving_waits_so_long_that_it_costs_two_percent(tmp_path, monkeypatch):
             clock[0] += 1.0
             return True
 
-    keeper.states = Slow()
+    keeper.states = [Slow()]
     while clock[0] < 200:
         clock[0] += 0.5
-        keeper.after_step(lambda: argparse.Namespace(step=1))
+        keeper.after_step(lambda: [argparse.Namespace(step=1)])
     assert saves == [10.0, 61.0, 112.0, 163.0]
 
 
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_a_signal_ends_the_training_after_its_step(told, tmp_path):
-    with Keeper(argparse.Namespace(state=tmp_path / "state"), CONFIG, "cpu") as keeper:
+    with Keeper([(argparse.Namespace(state=tmp_path / "state"), CONFIG)], "cpu") as keeper:
         keeper.after_step(lambda: 1 / 0)
         signal.raise_signal(told)
         with pytest.raises(InterruptedTrainingError, match=f"stopped by {told.name} after step 7"):
-            keeper.after_step(lambda: State(7, {}, {}))
-    assert keeper.newest().step == 7
+            keeper.after_step(lambda: [State(7, {}, {})])
+    assert keeper.newest()[0].step == 7
 
 
 def test_without_a_place_for_states_signals_do_what_they_always_do():
     before = signal.getsignal(signal.SIGTERM)
-    with Keeper(argparse.Namespace(), CONFIG, "cpu") as keeper:
+    with Keeper([(argparse.Namespace(), CONFIG)], "cpu") as keeper:
         assert signal.getsignal(signal.SIGTERM) == before
-        assert keeper.newest() is None
+        assert keeper.newest() == [None]
         keeper.after_step(lambda: 1 / 0)
-    with Keeper(argparse.Namespace(state=Path("somewhere")), CONFIG, "cpu"):
+    with Keeper([(argparse.Namespace(state=Path("somewhere")), CONFIG)], "cpu"):
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before

@@ -58,8 +58,8 @@ def test_plain_options_are_a_plain_loop_to_the_bit(name):
         total.backward()
         optimizer.step()
         average.update()
-        if plain._target_ema:
-            plain._target_ema.update()
+        if plain.target_average:
+            plain.target_average.update()
         losses.append(total.item())
     assert torch.equal(parameters(run.network), parameters(net))
     assert torch.equal(parameters(run.evaluation.network), parameters(average.network))

@@ -13,7 +13,7 @@ import pkgutil
 import sys
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -62,6 +62,17 @@ class Batch:
     def single_time(self) -> Tensor:
         """Times uniform on [0, 1], ``(B,)``: one end of each pair, either with the same chance."""
         return torch.where(self.uniform() < 0.5, self.s, self.t)
+
+    def part(self, samples: slice) -> Batch:
+        """The batch of some of the samples."""
+        labels = None if self.labels is None else self.labels[samples]
+        path = None if self.path is None else self.path[:, samples]
+        x0, x1, s, t = (value[samples] for value in (self.x0, self.x1, self.s, self.t))
+        return replace(self, x0=x0, x1=x1, s=s, t=t, path=path, labels=labels)
+
+    def other_noise(self) -> Tensor:
+        """The noise of another sample for each, ``(B, *shape)``: from the problem's source, independent of its own."""
+        return self.x0.roll(1, 0)
 
     def uniform(self) -> Tensor:
         """Fresh uniform numbers in [0, 1), shape ``(B,)``."""
@@ -186,9 +197,14 @@ class Loss(abc.ABC):
         """
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
-        """The scalar that is minimised: the weighted sum of the terms' means."""
-        parts = [self.weights.get(name, 1.0) * value.mean() for name, value in terms.items()]
-        return torch.stack(parts).sum()
+        """The scalar that is minimised: the weighted sum of the terms' means.
+
+        Args:
+            terms: what :meth:`terms` returns, each ``(B,)``; or ``(B, n)`` of n networks that train together, for each
+                of which there is a scalar: ``(n,)``.
+        """
+        parts = [self.weights.get(name, 1.0) * value.mean(0) for name, value in terms.items()]
+        return torch.stack(parts).sum(0)
 
 
 LOSSES: dict[str, type[Loss]] = {}

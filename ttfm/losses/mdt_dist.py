@@ -83,8 +83,7 @@ class MarginalDataTransport(Loss):
             prediction = student.average_velocity(s, end, x)
             residual = self._residual(s, x, student, teacher)
             return {"matching": squared_norm(prediction - (prediction.detach() - residual))}
-        # Noise of other samples: from whatever source the problem has, and independent of this sample.
-        z = batch.x0.roll(1, 0)
+        z = batch.other_noise()
         queries = ((s, end, x), (start, end, z))
         with rows(slice(None), slice(None)):
             joined = student.average_velocity(*(torch.cat(part) for part in zip(*queries, strict=True)))

@@ -5,7 +5,7 @@ rest of it.
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -64,7 +64,7 @@ class SelfDistillation(Loss):
         assert target is not None
         size = len(batch.x0)
         count = max(1, min(size - 1, round(self.diagonal * size)))
-        on, off = _part(batch, slice(None, count)), _part(batch, slice(count, None))
+        on, off = batch.part(slice(None, count)), batch.part(slice(count, None))
         time = on.single_time()
         state = on.at(time)
         with torch.no_grad(), rows(slice(count)):
@@ -113,12 +113,6 @@ def semigroup_average(model: FlowMap, s: Tensor, t: Tensor, x: Tensor, fraction:
     first = model.average_velocity(s, r, x)
     second = model.average_velocity(r, t, x + expand(r - s, x) * first)
     return torch.lerp(second, first, expand(fraction, x))
-
-
-def _part(batch: Batch, samples: slice) -> Batch:
-    labels = None if batch.labels is None else batch.labels[samples]
-    x0, x1, s, t = (value[samples] for value in (batch.x0, batch.x1, batch.s, batch.t))
-    return replace(batch, x0=x0, x1=x1, s=s, t=t, labels=labels)
 
 
 def _spread(value: Tensor, start: int, size: int) -> Tensor:

@@ -17,8 +17,9 @@ EVALUATIONS = ("forward", "backward", "jvp", "teacher")
 RULES = (
     "Means over the runs that succeeded; iterations and seconds include those of what a student starts from, its "
     "teacher apart; seconds of one run with the half-width of the 95 % interval, CPU time on a CPU and wall time on "
-    "a GPU; peak memory is the largest of the runs. The last four columns count evaluations of the network per "
-    "training step: forward passes, backward passes, forward-mode derivatives (JVP) and evaluations of the teacher."
+    "a GPU, shared out evenly over seeds that were trained at once; peak memory is the largest of the runs. The last "
+    "four columns count evaluations of the network per training step: forward passes, backward passes, forward-mode "
+    "derivatives (JVP) and evaluations of the teacher."
 )
 COLUMNS = [
     *("problem", "student", "n", "failed", "iterations", "batch", "seconds", "seconds_ci", "seconds_per_step"),

@@ -17,7 +17,7 @@ from ttfm.files import sha256
 from ttfm.steps.common import path_argument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ttfm.training.ranks import Ranks
     from ttfm.training.states import State
@@ -60,26 +60,35 @@ def keeping_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 class Keeper:
-    """Saves states of one training, and stops it in good order.
+    """Saves states of a training, or of several that one process takes care of, and stops it in good order.
 
     As a context manager it takes over the signals SIGTERM, SIGUSR1 and SIGINT: the first of them ends the training
     after its current step, with its state kept; a second SIGINT ends the process at once.
 
     Args:
-        arguments: with ``state``, ``save_every`` and ``train_at_most``, and the paths of :data:`INPUTS`.
-        config: the resolved config of the run.
-        device: where it trains.
+        trainings: of each, its arguments, with ``state``, ``save_every`` and ``train_at_most`` and the paths of
+            :data:`INPUTS`, and the resolved config.
+        device: where they train.
         ranks: the processes that train together; alone by default. The first of them saves.
     """
 
-    def __init__(self, arguments: argparse.Namespace, config: dict[str, Any], device: str, ranks: Ranks | None = None):
+    def __init__(
+        self, trainings: Sequence[tuple[argparse.Namespace, dict[str, Any]]], device: str, ranks: Ranks | None = None
+    ):
         from ttfm.training.ranks import Ranks
         from ttfm.training.states import States
 
-        folder = getattr(arguments, "state", None)
-        if getattr(arguments, "train_at_most", None) and not folder:
+        arguments = trainings[0][0]
+        folders = [getattr(each, "state", None) for each, _ in trainings]
+        if getattr(arguments, "train_at_most", None) and not all(folders):
             raise ValueError("--train-at-most needs --state, the folder from which the next run goes on")
-        self.states = States(folder, identity(arguments, config, device)) if folder else None
+        self._count = len(trainings)
+        self.states = [
+            # Seeds that train together have numbers that differ in their rounding.
+            States(folder, identity(each, config | ({"together": self._count} if self._count > 1 else {}), device))
+            for folder, (each, config) in zip(folders, trainings, strict=True)
+            if folder
+        ]
         self._every = _seconds(getattr(arguments, "save_every", None), SAVE_EVERY) or INTERVAL
         limit = _seconds(getattr(arguments, "train_at_most", None), TRAIN_AT_MOST)
         # Clocks of the day may jump; these do not.
@@ -93,7 +102,7 @@ class Keeper:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        # Without a place for the state there is nothing to do but what signals do by themselves.
+        # Without a place for states there is nothing to do but what signals do by themselves.
         for number in SIGNALS if self.states else ():
             self._before[number] = signal.signal(number, self._told)
         return self
@@ -106,22 +115,22 @@ class Keeper:
         self._signal = signal.Signals(number).name
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def newest(self) -> State | None:
-        """The state to go on from, if there is one."""
-        if self.states is None:
-            return None
+    def newest(self) -> list[State | None]:
+        """The state that each training goes on from, if there is one."""
+        if not self.states:
+            return [None] * self._count
         # The first rank sets aside what is damaged; the others look when it has done so.
-        found = self.states.newest() if self._ranks.rank == 0 else None
+        found = [states.newest() for states in self.states] if self._ranks.rank == 0 else []
         self._ranks.wait()
-        return found if self._ranks.rank == 0 else self.states.newest()
+        return found if self._ranks.rank == 0 else [states.newest() for states in self.states]
 
-    def after_step(self, state: Callable[[], State]) -> None:
-        """Save ``state()`` if it is time to.
+    def after_step(self, state: Callable[[], list[State]]) -> None:
+        """Save ``state()``, the state of each training, if it is time to.
 
         Raises:
             InterruptedTrainingError: if the training was told to stop or its time is up, after the state was saved.
         """
-        if self.states is None:
+        if not self.states:
             return
         before = time.monotonic()
         stop = self._signal or ("the time limit" if before >= self._end else "")
@@ -138,7 +147,10 @@ class Keeper:
             return
         # On every rank: it may find that a step was not finite, which must end them all.
         found = state()
-        saved = self._ranks.rank > 0 or self.states.save(found)
+        # Every one of them, even if another could not be.
+        stored = [s.save(each) for s, each in zip(self.states, found, strict=True)] if self._ranks.rank == 0 else []
+        saved = all(stored)
+        step = min(each.step for each in found)
         if stop:
             saved = not self._ranks.any(not saved, self._device)
         self._full = not saved
@@ -146,16 +158,16 @@ class Keeper:
         self._due = after + max(self._every, (after - before) / COST)
         if stop and saved:
             raise InterruptedTrainingError(
-                f"stopped by {stop} after step {found.step}; the state is kept in {self.states.folder}, and the same"
+                f"stopped by {stop} after step {step}; the state is kept in {self.states[0].folder}, and the same"
                 " command goes on from it"
             )
         if self._signal:
-            raise InterruptedTrainingError(f"stopped by {stop} after step {found.step}; its state could not be saved")
+            raise InterruptedTrainingError(f"stopped by {stop} after step {step}; its state could not be saved")
 
     def clear(self) -> None:
-        """Remove the states of a training that has come to its end."""
-        if self.states and self._ranks.rank == 0:
-            self.states.clear()
+        """Remove the states of trainings that have come to their end."""
+        for states in self.states if self._ranks.rank == 0 else ():
+            states.clear()
 
 
 def identity(arguments: argparse.Namespace, config: dict[str, Any], device: str) -> str:

@@ -1,4 +1,4 @@
-"""Train one student with one loss and one seed."""
+"""Train a student with one loss: one seed, or several at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ttfm.steps.common import (
     teacher_field,
 )
 from ttfm.steps.stored import load_network, load_trajectories, tensors
-from ttfm.steps.training import no_training, output_arguments, run_training
+from ttfm.steps.training import NOTHING_BEFORE, Training, no_training, output_arguments, run_training
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,14 +46,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train and write weights, curve and record; a failed run, a failed teacher included, is a record that says why."""
+    run_all([arguments])
+
+
+def run_all(runs: list[argparse.Namespace]) -> None:
+    """The same for several runs, all at once where they differ in their seeds only."""
     started = now()
-    config = read_config(arguments.config)
-    device = pick_device(config["device"])
-    reason = _cannot_start(config, arguments)
-    if reason:
-        no_training(config, device, started, arguments, reason)
-    else:
-        _train(config, device, started, arguments)
+    trainings: list[Training] = []
+    configs = [read_config(arguments.config) for arguments in runs]
+    device = pick_device(configs[0]["device"])
+    for config, arguments in zip(configs, runs, strict=True):
+        if reason := _cannot_start(config, arguments):
+            no_training(config, device, started, arguments, reason)
+        else:
+            trainings.append(_training(config, device, arguments))
+    if trainings:
+        run_training(trainings, device, started)
 
 
 def _cannot_start(config: dict[str, Any], arguments: argparse.Namespace) -> str:
@@ -83,7 +91,7 @@ def _initial_network(config: dict[str, Any], arguments: argparse.Namespace, devi
     return load_network(arguments.teacher if config["start"] == "teacher" else arguments.start, config, device)
 
 
-def _train(config: dict[str, Any], device: str, started: str, arguments: argparse.Namespace) -> None:
+def _training(config: dict[str, Any], device: str, arguments: argparse.Namespace) -> Training:
     import torch
 
     from ttfm.evaluation import paired
@@ -130,4 +138,4 @@ def _train(config: dict[str, Any], device: str, started: str, arguments: argpars
         ranks=join(device),
     )
     limit = paired.DIVERGED * distance(x1, torch.zeros_like(x1))
-    run_training(trainer, config, device, started, arguments, before, limit)
+    return Training(trainer, config, arguments, before or dict(NOTHING_BEFORE), limit)

@@ -10,7 +10,7 @@ from ttfm.devices import pick_device
 from ttfm.provenance import now
 from ttfm.steps.common import build_loss, config_argument, images_argument, read_config
 from ttfm.steps.imported import import_teacher
-from ttfm.steps.training import output_arguments, run_training
+from ttfm.steps.training import Training, output_arguments, run_training
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,4 +48,4 @@ def run(arguments: argparse.Namespace) -> None:
         source=build_source(config["source"], data),
         ranks=join(device),
     )
-    run_training(trainer, config, device, started, arguments)
+    run_training([Training(trainer, config, arguments)], device, started)

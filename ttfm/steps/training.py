@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import nullcontext
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,13 @@ from ttfm.steps.sole import sole
 from ttfm.steps.stored import save_tensors, save_weights
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
+
     import torch
+    from tqdm import tqdm
 
     from ttfm.training.states import State
-    from ttfm.training.trainer import Trainer
+    from ttfm.training.trainer import NonFiniteError, Progress, Trainer
 
 
 NOTHING_BEFORE: dict[str, float] = {"iterations": 0, "seconds": 0.0}
@@ -34,149 +38,215 @@ def output_arguments(parser: argparse.ArgumentParser) -> None:
     keeping_arguments(parser)
 
 
-def run_training(
-    trainer: Trainer,
-    config: dict[str, Any],
-    device: str,
-    started: str,
-    outputs: argparse.Namespace,
-    before: dict[str, float] | None = None,
-    limit: float | None = None,
-) -> None:
+@dataclass
+class Training:
+    """One training and what is known of it before it begins.
+
+    Attributes:
+        trainer: the trainer.
+        config: the resolved config.
+        outputs: the arguments, with the files that it writes.
+        before: iterations and seconds of the students that it goes on from.
+        limit: a final map error above it is a divergence, if a finite one; None for no limit.
+    """
+
+    trainer: Trainer
+    config: dict[str, Any]
+    outputs: argparse.Namespace
+    before: dict[str, float] = field(default_factory=lambda: dict(NOTHING_BEFORE))
+    limit: float | None = None
+
+
+def run_training(trainings: Sequence[Training], device: str, started: str) -> None:
     """Train to the end or to the first non-finite term, and write the files either way; alone with them.
 
     A diverged run is a result: its record says "failed" and why, its weights are those of the evaluation EMA when it
     was stopped, and the rest of the experiment goes on. A state of the same training that was kept when it was
-    interrupted is where it goes on from. ``before`` holds the iterations and seconds of the students
-    that it goes on from. A final map error above ``limit`` is a divergence too, if a finite one.
+    interrupted is where it goes on from. Several trainings are computed at once where that gives the same numbers.
 
     Raises:
         InterruptedTrainingError: if it was told to stop; its state is kept and nothing else is written.
     """
-    folder = getattr(outputs, "state", None)
-    with sole(folder) if folder and trainer.ranks.rank == 0 else nullcontext():
-        _run(trainer, config, device, started, outputs, before or dict(NOTHING_BEFORE), limit)
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        for training in trainings:
+            folder = getattr(training.outputs, "state", None)
+            if folder and training.trainer.ranks.rank == 0:
+                stack.enter_context(sole(folder))
+        _run([_Run(training, device, started) for training in trainings], device)
 
 
-def _run(
-    trainer: Trainer,
-    config: dict[str, Any],
-    device: str,
-    started: str,
-    outputs: argparse.Namespace,
-    before: dict[str, float],
-    limit: float | None,
-) -> None:
+def _run(runs: list[_Run], device: str) -> None:
     """What :func:`run_training` does while it is alone."""
     from contextlib import ExitStack
 
     from tqdm import tqdm
 
-    from ttfm.networks.cost import parameter_count
-    from ttfm.steps.tensorboard import event_files, folder_of
+    from ttfm.training.together import together
     from ttfm.training.trainer import NonFiniteError
 
-    options = trainer.options
-    label = "/".join(str(config[key]) for key in ("problem", "student", "seed") if key in config)
-    rows: list[dict[str, float]] = []
-    kept: dict[str, torch.Tensor] = {}
-    seconds: dict[str, str] = {}
-    resumed: list[int] = []
-    status, reason, done = "ok", "", 0
+    trainers = [run.trainer for run in runs]
+    first = trainers[0]
+    label = runs[0].label + (f" and {len(runs) - 1} seeds more" if len(runs) > 1 else "")
+    with ExitStack() as stack:
+        # disable=None: no bar where the output is not a terminal.
+        quiet = None if first.ranks.rank == 0 else True
+        total = first.options.iterations * len(runs)
+        bar = stack.enter_context(tqdm(total=total, desc=label, unit="step", disable=quiet, mininterval=0.5))
+        identities = [(run.outputs, run.config) for run in runs]
+        keeper = stack.enter_context(Keeper(identities, device, first.ranks))
+        for run, state in zip(runs, keeper.newest(), strict=True):
+            run.begin(stack, state)
+            bar.update(run.done)
+        states = lambda: [run.state() for run in runs]  # noqa: E731
+        if several := together(trainers):
+            for run in runs:
+                run.together = len(runs)
+            for found in several.run():
+                for run, progress in zip(runs, found, strict=True):
+                    run.see(progress, bar)
+                if first.step < first.options.iterations:
+                    keeper.after_step(states)
+        for run in runs:
+            try:
+                for progress in run.trainer.run() if run.status == "ok" else ():
+                    run.see(progress, bar)
+                    if run.done < run.trainer.options.iterations:
+                        keeper.after_step(states)
+            except NonFiniteError as error:
+                run.see(error, bar)
+            run.finish()
+        if first.ranks.rank == 0:
+            keeper.clear()
 
-    def state() -> State:
+
+class _Run:
+    """A training on its way: what it has reported and kept so far.
+
+    Args:
+        training: the training.
+        device: where it trains.
+        started: when the step began.
+    """
+
+    def __init__(self, training: Training, device: str, started: str):
+        self.training, self.device, self.started = training, device, started
+        self.trainer, self.config, self.outputs = training.trainer, training.config, training.outputs
+        self.label = "/".join(str(self.config[key]) for key in ("problem", "student", "seed") if key in self.config)
+        self.rows: list[dict[str, float]] = []
+        self.kept: dict[str, torch.Tensor] = {}
+        self.seconds: dict[str, str] = {}
+        self.resumed: list[int] = []
+        self.status, self.reason, self.done, self.together = "ok", "", 0, 1
+
+    def begin(self, stack: ExitStack, state: State | None) -> None:
+        """Go on from a state, if there is one; event files are open until the stack is left."""
+        from ttfm.steps.tensorboard import event_files, folder_of
+
+        options = self.trainer.options
+        about = (self.label, self.trainer, options.iterations, options.batch, self.device)
+        log.info("%s: %s, %d iterations of batch %d on %s", *about)
+        if state:
+            self.trainer.restore(state)
+            self.rows, self.seconds = state.numbers["rows"], state.numbers["kept"]
+            self.kept = {n.removeprefix("kept/"): v for n, v in state.tensors.items() if n.startswith("kept/")}
+            # One of several that had failed waits for the others.
+            self.status, self.reason, self.done = (state.numbers[name] for name in ("status", "reason", "done"))
+            self.resumed = [*state.numbers["resumed"], state.step]
+            log.info("%s: goes on from step %d", self.label, self.done)
+        folder = folder_of(self.outputs.tensorboard, self.config) if self.trainer.ranks.rank == 0 else None
+        self.events = stack.enter_context(event_files(folder, self.done))
+
+    def state(self) -> State:
         """The trainer's state with what is kept here."""
-        found = trainer.state()
-        found.tensors.update({f"kept/{name}": value for name, value in kept.items()})
-        found.numbers.update(rows=rows, kept=seconds, resumed=resumed)
+        found = self.trainer.state()
+        found.tensors.update({f"kept/{name}": value for name, value in self.kept.items()})
+        found.numbers.update(rows=self.rows, kept=self.seconds, resumed=self.resumed)
+        found.numbers.update(status=self.status, reason=self.reason, done=self.done)
         return found
 
-    log.info("%s: %s, %d iterations of batch %d on %s", label, trainer.loss, options.iterations, options.batch, device)
-    with ExitStack() as stack:
-        first = trainer.ranks.rank == 0
-        # disable=None: no bar where the output is not a terminal.
-        quiet = None if first else True
-        bar = stack.enter_context(
-            tqdm(total=options.iterations, desc=label, unit="step", disable=quiet, mininterval=0.5)
-        )
-        keeper = stack.enter_context(Keeper(outputs, config, device, trainer.ranks))
-        if earlier := keeper.newest():
-            trainer.restore(earlier)
-            rows, seconds = earlier.numbers["rows"], earlier.numbers["kept"]
-            kept = {n.removeprefix("kept/"): v for n, v in earlier.tensors.items() if n.startswith("kept/")}
-            resumed, done = [*earlier.numbers["resumed"], earlier.step], earlier.step
-            bar.update(done)
-            log.info("%s: goes on from step %d", label, done)
-        folder = folder_of(outputs.tensorboard, config) if first else None
-        events = stack.enter_context(event_files(folder, done))
-        try:
-            for progress in trainer.run():
-                done = progress.step
-                bar.update()
-                if done in options.snapshots:
-                    kept |= {f"{done}/{n}": v.clone() for n, v in trainer.evaluation.network.state_dict().items()}
-                    seconds[str(done)] = f"{trainer.seconds:.3f}"
-                if progress.row:
-                    speed = _speed(progress.row, rows[-1] if rows else {}, options.batch, config["kind"], device)
-                    rows.append(progress.row)
-                    bar.set_postfix({"loss": f"{progress.row['loss']:.3g}"} | speed, refresh=False)
-                    for name, value in progress.row.items():
-                        if name != "step":
-                            events.add_scalar(name, value, done)
-                    if "map_error" in progress.row or done == options.iterations:
-                        shown = "  ".join(f"{k} {v:.4g}" for k, v in progress.row.items() if k != "step")
-                        shown += "".join(f"  {k} {v}" for k, v in speed.items())
-                        log.info("%s: step %d  %s", label, done, shown)
-                if done < options.iterations:
-                    keeper.after_step(state)
-        except NonFiniteError as error:
+    def see(self, progress: Progress | NonFiniteError, bar: tqdm[Any]) -> None:
+        """Take note of a step, or of why there was none."""
+        if not hasattr(progress, "row"):
             # A GPU had gone on; what came after the fault is no training.
-            status, reason, done = "failed", str(error), error.step - 1
-            log.error("%s: %s", label, reason)
-    final = rows[-1].get("map_error", 0.0) if rows else 0.0
-    if status == "ok" and limit is not None and final > limit:
-        status, reason = "failed", f"diverged: map error {final:.3g} at the end of training (seed {config['seed']})"
-        log.error("%s: %s", label, reason)
-    if not first:
-        # What the first rank writes would be the same.
-        return
-    save_weights(Path(outputs.weights), trainer.evaluation.network, {"problem": config["problem"], "status": status})
-    if outputs.snapshots:
-        save_tensors(outputs.snapshots, kept, {"status": status} | seconds)
-    if outputs.averages:
-        others = trainer.averages if len(trainer.averages) > 1 else {}
-        states = {value: average.network.state_dict() for value, average in others.items()}
-        save_tensors(
-            outputs.averages,
-            {f"{value}/{name}": tensor for value, state in states.items() for name, tensor in state.items()},
-            {"status": status, "profile": options.ema_profile},
-        )
-    columns = ["step", "seconds", "loss", *trainer.terms, "map_error"]
-    write_csv(outputs.curve, rows, columns)
-    outcome = {
-        "status": status,
-        "reason": reason,
-        "iterations": done,
-        "batch": options.batch,
-        "parameters": parameter_count(trainer.network),
-        "sha256": sha256(outputs.weights),
-        "seconds": round(trainer.seconds, 3),
-        "seconds_per_step": round(trainer.seconds / done, 6) if done else None,
-        "calls": trainer.calls,
-        "resumed": resumed,
-        "before": before,
-        "snapshots_sha256": sha256(outputs.snapshots) if outputs.snapshots else None,
-        "averages_sha256": sha256(outputs.averages) if outputs.averages else None,
-        "loss": {
-            "uses_jvp": trainer.loss.uses_jvp,
-            "target_decay": trainer.loss.target_decay,
-            "stages": trainer.loss.stages,
-            "offline": trainer.loss.offline,
-        },
-    }
-    write_record(outputs.record, config, device, started, **outcome)
-    keeper.clear()
-    log.info("%s: %s after %d steps, %.1f s", label, status, done, trainer.seconds)
+            self.status, self.reason, self.done = "failed", str(progress), progress.step - 1
+            log.error("%s: %s", self.label, self.reason)
+            return
+        options = self.trainer.options
+        self.done = progress.step
+        bar.update()
+        if self.done in options.snapshots:
+            weights = self.trainer.evaluation.network.state_dict()
+            self.kept |= {f"{self.done}/{name}": value.clone() for name, value in weights.items()}
+            self.seconds[str(self.done)] = f"{self.trainer.seconds:.3f}"
+        if row := progress.row:
+            speed = _speed(row, self.rows[-1] if self.rows else {}, options.batch, self.config["kind"], self.device)
+            self.rows.append(row)
+            bar.set_postfix({"loss": f"{row['loss']:.3g}"} | speed, refresh=False)
+            for name, value in row.items():
+                if name != "step":
+                    self.events.add_scalar(name, value, self.done)
+            if "map_error" in row or self.done == options.iterations:
+                shown = "  ".join(f"{k} {v:.4g}" for k, v in row.items() if k != "step")
+                shown += "".join(f"  {k} {v}" for k, v in speed.items())
+                log.info("%s: step %d  %s", self.label, self.done, shown)
+
+    def finish(self) -> None:
+        """Write weights, curve and record."""
+        limit, config, trainer, outputs = self.training.limit, self.config, self.trainer, self.outputs
+        final = self.rows[-1].get("map_error", 0.0) if self.rows else 0.0
+        if self.status == "ok" and limit is not None and final > limit:
+            self.status = "failed"
+            self.reason = f"diverged: map error {final:.3g} at the end of training (seed {config['seed']})"
+            log.error("%s: %s", self.label, self.reason)
+        if trainer.ranks.rank:
+            # What the first rank writes would be the same.
+            return
+        about = {"problem": config["problem"], "status": self.status}
+        save_weights(Path(outputs.weights), trainer.evaluation.network, about)
+        if outputs.snapshots:
+            save_tensors(outputs.snapshots, self.kept, {"status": self.status} | self.seconds)
+        if outputs.averages:
+            others = trainer.averages if len(trainer.averages) > 1 else {}
+            states = {value: average.network.state_dict() for value, average in others.items()}
+            save_tensors(
+                outputs.averages,
+                {f"{value}/{name}": tensor for value, state in states.items() for name, tensor in state.items()},
+                {"status": self.status, "profile": trainer.options.ema_profile},
+            )
+        write_csv(outputs.curve, self.rows, ["step", "seconds", "loss", *trainer.terms, "map_error"])
+        write_record(outputs.record, config, self.device, self.started, **self._outcome())
+        log.info("%s: %s after %d steps, %.1f s", self.label, self.status, self.done, trainer.seconds)
+
+    def _outcome(self) -> dict[str, Any]:
+        """What the record says beside the provenance."""
+        from ttfm.networks.cost import parameter_count
+
+        trainer, outputs, done = self.trainer, self.outputs, self.done
+        return {
+            "status": self.status,
+            "reason": self.reason,
+            "iterations": done,
+            "batch": trainer.options.batch,
+            "parameters": parameter_count(trainer.network),
+            "sha256": sha256(outputs.weights),
+            "seconds": round(trainer.seconds, 3),
+            "seconds_per_step": round(trainer.seconds / done, 6) if done else None,
+            "calls": trainer.calls,
+            # Of seeds that were computed at once, each has its share of the seconds.
+            "together": self.together,
+            "resumed": self.resumed,
+            "before": self.training.before,
+            "snapshots_sha256": sha256(outputs.snapshots) if outputs.snapshots else None,
+            "averages_sha256": sha256(outputs.averages) if outputs.averages else None,
+            "loss": {
+                "uses_jvp": trainer.loss.uses_jvp,
+                "target_decay": trainer.loss.target_decay,
+                "stages": trainer.loss.stages,
+                "offline": trainer.loss.offline,
+            },
+        }
 
 
 def _speed(row: dict[str, float], before: dict[str, float], batch: int, unit: str, device: str) -> dict[str, str]:

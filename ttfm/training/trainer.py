@@ -104,10 +104,10 @@ class Trainer:
                 f"training.parts: {self.options.parts} parts of a batch cannot be shared out evenly among"
                 f" {self.ranks.count} ranks; give a multiple of their number"
             )
-        self._classes = classes_of(self.network)
-        found = getattr(self.data, "classes", self._classes if hasattr(self.data, "draw") else 0)
-        if self._classes and found != self._classes:
-            raise ValueError(f"network.classes: {self._classes} is not allowed; the data have {found or 'no'} classes")
+        self.classes = classes_of(self.network)
+        found = getattr(self.data, "classes", self.classes if hasattr(self.data, "draw") else 0)
+        if self.classes and found != self.classes:
+            raise ValueError(f"network.classes: {self.classes} is not allowed; the data have {found or 'no'} classes")
         on_gpu = next(self.network.parameters()).is_cuda
         if on_gpu if self.options.channels_last is None else self.options.channels_last:
             self.network.to(memory_format=torch.channels_last)
@@ -120,17 +120,18 @@ class Trainer:
             raise ValueError(f"loss {self.loss.name!r} asks for a target that is both averaged and renewed in stages")
         # A stop-gradient copy is the live network itself, called by losses under no_grad; a frozen stage is an average
         # with decay 0 that is updated at the stage's start alone.
-        self._target_ema = EMA(self.network, decay or 0.0) if decay or self.loss.stages else None
-        followed = self._target_ema.network if self._target_ema else self.network
+        self.target_average = EMA(self.network, decay or 0.0) if decay or self.loss.stages else None
+        followed = self.target_average.network if self.target_average else self.network
         self.target = FlowMap(followed, self.options.precision) if decay is not None or self.loss.stages else None
-        self._teacher_calls = 0
+        self.teacher_calls = 0
         trained = [weight for weight in self.network.parameters() if weight.requires_grad]
         self.optimizer = AdamW(trained, self.options.beta2, self.options.weight_decay)
         self.meter = Meter(self.seed)
 
-    def _ask_teacher(self, t: Tensor, x: Tensor) -> Tensor:
+    def ask_teacher(self, t: Tensor, x: Tensor) -> Tensor:
+        """The teacher's velocity, counted."""
         assert self.teacher is not None
-        self._teacher_calls += len(x) * getattr(self.teacher, "evaluations", 1)
+        self.teacher_calls += len(x) * getattr(self.teacher, "evaluations", 1)
         return self.teacher(t, x)
 
     def batch(self, step: int, device: torch.device, part: int = 0) -> Batch:
@@ -159,22 +160,22 @@ class Trainer:
 
     def _draw(self, source: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """A batch of data and, for a network with classes, their labels."""
-        if not self._classes:
+        if not self.classes:
             return self.data.sample(self.options.part, source), None
         return self.data.draw(self.options.part, source)  # type: ignore[attr-defined]
 
     def _with_null(self, labels: Tensor | None, step: int, device: torch.device, stream: str) -> Tensor | None:
         """The labels with the null class in place of those that are dropped; of a stream of their own."""
-        if not self._classes:
+        if not self.classes:
             return None
         if labels is None:
-            raise ValueError(f"network.classes: {self._classes} classes were asked for and the data have no labels")
+            raise ValueError(f"network.classes: {self.classes} classes were asked for and the data have no labels")
         labels = labels.to(device, non_blocking=True)
         if not self.options.label_dropout:
             return labels
         source = generator(self.seed, f"{stream}-labels", step, device)
         dropped = torch.rand(len(labels), generator=source, device=device) < self.options.label_dropout
-        return torch.where(dropped, self._classes, labels)
+        return torch.where(dropped, self.classes, labels)
 
     def run(self) -> Iterator[Progress]:
         """Train from ``step`` to the end, yielding after every step.
@@ -189,29 +190,50 @@ class Trainer:
         self.network.train()
         while self.step < self.options.iterations:
             self._train(self.step)
-            self.step += 1
-            row_due = self._row_due(self.step)
-            yield Progress(self.step, self._row(self.step, self.meter.sums) if row_due else None)
+            yield self.advance()
         self.network.eval()
+
+    def advance(self) -> Progress:
+        """Count a step that has been taken.
+
+        Raises:
+            NonFiniteError: if the map error was to be measured and was not finite.
+        """
+        self.step += 1
+        return Progress(self.step, self._row(self.step, self.meter.sums) if self.row_due(self.step) else None)
+
+    def renews(self, step: int) -> bool:
+        """Whether a new stage begins with step ``step`` (from 0), for which the target is renewed."""
+        return bool(self.loss.stages and step and self._stage(step) > self._stage(step - 1))
+
+    def gradients(self, step: int) -> dict[str, Tensor]:
+        """Leave this rank's share of the gradients of step ``step`` (from 0) in the weights.
+
+        Returns:
+            Its share of "loss", the scalar that is minimised, and of the terms' means.
+        """
+        device = next(self.network.parameters()).device
+        teacher = self.ask_teacher if self.loss.needs_teacher else None
+        self.optimizer.zero_grad()
+        values: dict[str, Tensor] = {}
+        for part in range(self.ranks.rank, self.options.parts, self.ranks.count):
+            batch = self.batch(step, device, part)
+            with bound(batch.labels):
+                terms = self.loss.terms(batch, self.student, self.target, teacher)
+            total = self.loss.total(terms) / self.options.parts
+            total.backward()
+            found = {"loss": total.detach()}
+            found |= {name: value.detach().mean() / self.options.parts for name, value in terms.items()}
+            values = {name: values.get(name, 0.0) + value for name, value in found.items()}
+        return values
 
     def _train(self, step: int) -> None:
         """The training step ``step`` (from 0)."""
         options, device = self.options, next(self.network.parameters()).device
         started = seconds(device)
-        if self._target_ema and self.loss.stages and step and self._stage(step) > self._stage(step - 1):
-            self._target_ema.update()
-        teacher = self._ask_teacher if self.loss.needs_teacher else None
-        self.optimizer.zero_grad()
-        values: dict[str, Tensor] = {}
-        for part in range(self.ranks.rank, options.parts, self.ranks.count):
-            batch = self.batch(step, device, part)
-            with bound(batch.labels):
-                terms = self.loss.terms(batch, self.student, self.target, teacher)
-            total = self.loss.total(terms) / options.parts
-            total.backward()
-            found = {"loss": total.detach()}
-            found |= {name: value.detach().mean() / options.parts for name, value in terms.items()}
-            values = {name: values.get(name, 0.0) + value for name, value in found.items()}
+        if self.target_average and self.renews(step):
+            self.target_average.update()
+        values = self.gradients(step)
         self.meter.add(step + 1, list(values), self.ranks.sum(torch.stack(list(values.values()))))
         if device.type != "cuda":
             self.meter.look()
@@ -221,13 +243,17 @@ class Trainer:
         self.optimizer.step(options.learning_rate(step))
         for average in self.averages.values():
             average.update()
-        if self._target_ema and not self.loss.stages:
-            self._target_ema.update()
-        if self._row_due(step + 1) or step + 1 in options.snapshots:
+        if self.target_average and not self.loss.stages:
+            self.target_average.update()
+        if self.row_due(step + 1) or step + 1 in options.snapshots:
             self.meter.look()
-        self.seconds += seconds(device) - started
+        self.account(step, list(values), seconds(device) - started)
+
+    def account(self, step: int, names: list[str], took: float) -> None:
+        """Note what step ``step`` (from 0) cost, in seconds, and the names of its values, "loss" among them."""
+        self.seconds += took
         self.calls = self._count_calls(step + 1)
-        self.terms = list(dict.fromkeys([*self.terms, *(name for name in values if name != "loss")]))
+        self.terms = list(dict.fromkeys([*self.terms, *(name for name in names if name != "loss")]))
 
     def state(self) -> State:
         """All that the steps to come depend on, and what the steps so far are reported by.
@@ -245,7 +271,7 @@ class Trainer:
             tensors,
             {
                 "updates": {str(value): average.updates for value, average in self.averages.items()},
-                "target_updates": self._target_ema.updates if self._target_ema else 0,
+                "target_updates": self.target_average.updates if self.target_average else 0,
                 "seconds": self.seconds,
                 "terms": self.terms,
                 "sums": self.meter.sums,
@@ -255,7 +281,7 @@ class Trainer:
                     for name, model in models.items()
                     if model is not None
                 },
-                "teacher_calls": self._teacher_calls * self.ranks.count,
+                "teacher_calls": self.teacher_calls * self.ranks.count,
             },
         )
 
@@ -269,21 +295,21 @@ class Trainer:
             network.load_state_dict(found)
         for value, average in self.averages.items():
             average.updates = numbers["updates"][str(value)]
-        if self._target_ema:
-            self._target_ema.updates = numbers["target_updates"]
+        if self.target_average:
+            self.target_average.updates = numbers["target_updates"]
         self.seconds, self.terms = numbers["seconds"], list(numbers["terms"])
         self.meter.sums = dict(numbers["sums"])
         for name, model in (("student", self.student), ("target", self.target)):
             if model is not None:
                 model.calls.update({kind: n // self.ranks.count for kind, n in numbers["calls"][name].items()})
-        self._teacher_calls = numbers["teacher_calls"] // self.ranks.count
+        self.teacher_calls = numbers["teacher_calls"] // self.ranks.count
         self.calls = self._count_calls(self.step) if self.step else {}
 
     def _networks(self) -> dict[str, nn.Module]:
         """The networks that training changes, by the names that their weights have in a state."""
         found = {"network": self.network}
         found |= {f"average-{value}": average.network for value, average in self.averages.items()}
-        return found | ({"target": self._target_ema.network} if self._target_ema else {})
+        return found | ({"target": self.target_average.network} if self.target_average else {})
 
     def _stage(self, step: int) -> int:
         return step * self.loss.stages // self.options.iterations
@@ -292,7 +318,8 @@ class Trainer:
         every, last = self.options.probe_every, step == self.options.iterations
         return bool(self.probe is not None and every and (step % every == 0 or last))
 
-    def _row_due(self, step: int) -> bool:
+    def row_due(self, step: int) -> bool:
+        """Whether the training curve has a row after ``step`` steps."""
         last = step == self.options.iterations
         return step % self.options.log_every == 0 or last or self._probe_due(step)
 
@@ -318,6 +345,6 @@ class Trainer:
         forward = sum(model.calls["forward"] for model in models) / batch
         jvp = sum(model.calls["jvp"] for model in models) / batch
         backward = sum(model.calls[kind] for model in models for kind in ("forward-backward", "jvp-backward")) / batch
-        found = {"forward": forward, "backward": backward, "jvp": jvp, "teacher": self._teacher_calls / batch}
+        found = {"forward": forward, "backward": backward, "jvp": jvp, "teacher": self.teacher_calls / batch}
         # Every rank makes the same share of them.
         return {name: calls * self.ranks.count for name, calls in found.items()}

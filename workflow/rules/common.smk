@@ -45,10 +45,19 @@ digest = functools.cache(sha256)
 SEEDS = list(dict.fromkeys(seed for _, _, seed in PLAN.runs))
 
 
+def each_of(seeds, pattern):
+    """`pattern` below the results for some of the seeds."""
+    return expand(f"{ROOT}/{pattern}", seed=seeds, allow_missing=True)
+
+
 def each_seed(pattern):
     """`pattern` for every seed. What takes seconds a run is done for a student's seeds in one process."""
     return expand(pattern, seed=SEEDS, allow_missing=True)
 
+
+# Seeds of points that one job trains at once; of images each is a job of its own.
+TOGETHER = PLAN.experiment["config"]["seeds_together"]
+GROUPS = [SEEDS[first : first + TOGETHER] for first in range(0, len(SEEDS), TOGETHER)] if TOGETHER > 1 else []
 
 # Processes that train one network together. What is no number is refused by the trainings, in words.
 RANKS = os.environ.get("TTFM_RANKS", "1")
@@ -59,6 +68,8 @@ NOTHING = "(?!)"
 KEPT_BYTES = 2**24
 POINTS = "|".join(name for name, about in PROBLEMS.items() if about["kind"] == "points") or NOTHING
 IMAGES = "|".join(name for name, about in PROBLEMS.items() if about["kind"] == "images") or NOTHING
+# Problems whose students are trained a seed at a time.
+SINGLY = IMAGES if GROUPS else "|".join(PROBLEMS)
 LATENT = "|".join(name for name in PROBLEMS if f"{name}/latents.json" in PLAN.configs) or NOTHING
 
 
@@ -90,7 +101,7 @@ def modules(*patterns):
     return sorted(str(path) for path in found if path.is_file())
 
 
-def made_of(files, config, **others):
+def made_of(files, config, seeds=None, **others):
     """What decides a job's result besides files of the workflow, as a digest: source files, resolved config, loss.
 
     It is a parameter of the job, and Snakemake does a job again whose parameters have changed: dates do not matter,
@@ -99,14 +110,16 @@ def made_of(files, config, **others):
     Args:
         files: source files.
         config: pattern of the config's path; one with seeds that the job does not have stands for all of them.
+        seeds: those that it stands for, if not all.
         others: functions from wildcards to further files.
     """
     code = [digest(file) for file in files]
 
     def found(wildcards):
         names = dict(wildcards)
-        seeds = [names["seed"]] if "seed" in names else SEEDS if "{seed}" in config else [0]
-        paths = [config.format(**names | {"seed": seed}) for seed in seeds]
+        several = (seeds or SEEDS) if "{seed}" in config else [0]
+        numbers = [names["seed"]] if "seed" in names else several
+        paths = [config.format(**names | {"seed": number}) for number in numbers]
         paths += [path for files_of in others.values() for path in files_of(wildcards)]
         return hashlib.sha256("".join([*code, *map(digest, paths)]).encode()).hexdigest()[:16]
 
@@ -135,6 +148,7 @@ TRAINING = (
     + DATA
     + modules("training/*.py", "steps/training.py", "losses/base.py", "losses/__init__.py")
 )
+STUDENT_CODE = TRAINING + modules("steps/student.py", "evaluation/paired.py", "evaluation/checks.py")
 DESCRIBING = (
     BASE
     + MODEL
@@ -194,14 +208,16 @@ def offline(problem):
     return f"{problem}/trajectories.json" in PLAN.configs
 
 
-def student_start(wildcards):
-    """What a student needs besides its teacher: stored trajectories, or another student to start from."""
+def student_start(wildcards, seeds=None):
+    """What a student needs besides its teacher: stored trajectories, or another student to start from, for each seed."""
     card, found = STUDENTS[wildcards.student], {}
     if card["offline"]:
         found["trajectories"] = f"{ROOT}/{wildcards.problem}/trajectories.npz"
     if card["start"]:
-        folder = f"{ROOT}/{wildcards.problem}/{card['start']}/{wildcards.seed}"
-        found |= {"start": f"{folder}/weights.safetensors", "start_record": f"{folder}/record.json"}
+        seeds = seeds or [wildcards.seed]
+        folders = [f"{ROOT}/{wildcards.problem}/{card['start']}/{seed}" for seed in seeds]
+        found["start"] = [f"{folder}/weights.safetensors" for folder in folders]
+        found["start_record"] = [f"{folder}/record.json" for folder in folders]
     return found
 
 

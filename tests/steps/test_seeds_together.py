@@ -1,0 +1,112 @@
+"""Several seeds given to one call of the student step: trained at once, with a seed's own files and numbers."""
+
+import copy
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.workflow.project import POINTS
+from ttfm.cli import main
+from ttfm.exits import TRY_AGAIN
+from ttfm.files import read_json
+from ttfm.planning import plan
+
+SEEDS = (0, 1)
+FILES = {name: "safetensors" for name in ("weights", "snapshots", "averages")} | {"curve": "csv", "record": "json"}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A planned experiment with a teacher, and students of whom each was trained by itself."""
+    folder = tmp_path_factory.mktemp("together")
+    config = copy.deepcopy(POINTS) | {"seeds": list(SEEDS)}
+    config["students"] = {"cd": {"loss": "cd"}, "cd-after": {"loss": "cd", "start": "cd"}, "dtm": {"loss": "dtm"}}
+    config["problems"]["ring"]["training"] |= {"snapshots": [10], "ema": [0.9, 0.99]}
+    plan(config, "points.yaml", folder)
+    root = folder / "points"
+    at, made = root / "plan" / "ring", root / "ring"
+    main(
+        f"teacher --config {at}/teacher.json --weights {made}/teacher/weights.safetensors "
+        f"--curve {made}/teacher/curve.csv --record {made}/teacher/record.json".split()
+    )
+    main(
+        f"solution --config {at}/solution.json --teacher {made}/teacher/weights.safetensors "
+        f"--teacher-record {made}/teacher/record.json --out {made}/solution.npz --record {made}/solution.json".split()
+    )
+    for seed in SEEDS:
+        train(root, "cd", "alone", (seed,))
+        train(root, "dtm", "alone", (seed,))
+    return root
+
+
+def train(root, student, folder, seeds=SEEDS, *more):
+    at, made = root / "plan" / "ring" / student, root / "ring"
+    arguments = ["student", "--config", *(f"{at}/{seed}/student.json" for seed in seeds)]
+    arguments += ["--teacher", f"{made}/teacher/weights.safetensors", "--solution", f"{made}/solution.npz"]
+    arguments += ["--teacher-record", f"{made}/teacher/record.json", "--solution-record", f"{made}/solution.json"]
+    for name, ending in FILES.items():
+        arguments += [f"--{name}", *(f"{made}/{student}-{folder}/{seed}/{name}.{ending}" for seed in seeds)]
+    main([*arguments, *more])
+    return [made / f"{student}-{folder}" / str(seed) for seed in seeds]
+
+
+def require_close(folder, other):
+    for name in ("weights", "snapshots", "averages"):
+        found, expected = (load_file(at / f"{name}.safetensors") for at in (folder, other))
+        assert found.keys() == expected.keys() and found
+        for key, value in found.items():
+            torch.testing.assert_close(value, expected[key], rtol=1e-3, atol=1e-5)
+    curves = [pd.read_csv(at / "curve.csv").drop(columns="seconds") for at in (folder, other)]
+    pd.testing.assert_frame_equal(*curves, rtol=1e-3, atol=1e-5)
+    found, expected = (read_json(at / "record.json") for at in (folder, other))
+    for key in ("status", "iterations", "calls", "loss", "parameters", "before"):
+        assert found[key] == expected[key]
+
+
+def test_seeds_of_one_call_have_the_files_of_calls_of_their_own(root):
+    for folder, seed in zip(train(root, "cd", "both"), SEEDS, strict=True):
+        require_close(folder, root / "ring" / "cd-alone" / str(seed))
+        assert read_json(folder / "record.json")["together"] == len(SEEDS)
+        assert read_json(folder / "record.json")["config"]["seed"] == seed
+        assert read_json(root / "ring" / "cd-alone" / str(seed) / "record.json")["together"] == 1
+
+
+def test_seeds_of_a_loss_that_trains_alone_train_one_after_another(root):
+    for folder, seed in zip(train(root, "dtm", "both"), SEEDS, strict=True):
+        assert read_json(folder / "record.json")["together"] == 1
+        found, expected = (load_file(at / "weights.safetensors") for at in (folder, root / f"ring/dtm-alone/{seed}"))
+        assert all(torch.equal(value, expected[name]) for name, value in found.items())
+
+
+def test_each_goes_on_from_the_student_of_its_seed(root):
+    start = [part for at in ("weights.safetensors", "record.json") for part in [root / "ring" / "cd-alone" / "{}" / at]]
+    weights, records = ([str(path).format(seed) for seed in SEEDS] for path in start)
+    folders = train(root, "cd-after", "both", SEEDS, "--start", *weights, "--start-record", *records)
+    for folder, seed, weight, record in zip(folders, SEEDS, weights, records, strict=True):
+        (alone,) = train(root, "cd-after", "alone", (seed,), "--start", weight, "--start-record", record)
+        require_close(folder, alone)
+        assert read_json(folder / "record.json")["before"]["iterations"] == 20
+
+
+def test_seeds_that_were_stopped_go_on_together(root):
+    made = root / "ring" / "cd-stopped"
+    states = ["--state", *(str(made / str(seed) / "state") for seed in SEEDS), "--train-at-most", "0.02"]
+    calls = 0
+    while True:
+        calls += 1
+        try:
+            folders = train(root, "cd", "stopped", SEEDS, *states)
+            break
+        except SystemExit as end:
+            assert end.code == TRY_AGAIN
+            assert not (made / "0" / "record.json").exists()
+            assert all(any((made / str(seed) / "state").glob("*/step-*.json")) for seed in SEEDS)
+    assert calls > 2
+    for folder, other in zip(folders, train(root, "cd", "again"), strict=True):
+        assert len(read_json(folder / "record.json")["resumed"]) == calls - 1
+        for name in ("weights", "snapshots", "averages"):
+            found, expected = (load_file(at / f"{name}.safetensors") for at in (folder, other))
+            assert all(torch.equal(value, expected[key]) for key, value in found.items())
+        assert not (folder / "state").exists()
