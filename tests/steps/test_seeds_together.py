@@ -14,7 +14,7 @@ from ttfm.files import read_json
 from ttfm.planning import plan
 
 SEEDS = (0, 1)
-FILES = {name: "safetensors" for name in ("weights", "snapshots", "averages")} | {"curve": "csv", "record": "json"}
+FILES = dict.fromkeys(("weights", "snapshots", "averages"), "safetensors") | {"curve": "csv", "record": "json"}
 
 
 @pytest.fixture(scope="module")
