@@ -11,6 +11,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from tests.registry import with_registry
 from ttfm.cli import STEPS, main, parser
 from ttfm.planning import plan
 
@@ -24,7 +25,7 @@ def test_every_step_describes_itself(step, capsys):
 
 
 def test_help_and_planning_never_import_torch(tmp_path):
-    plan(yaml.safe_load(Path("workflow/experiments/tiny.yaml").read_text()), "tiny.yaml", tmp_path)
+    plan(yaml.safe_load(Path("workflow/experiments/tiny.yaml").read_text()), "tiny.yaml", with_registry(tmp_path))
     code = (
         "import sys, yaml; from pathlib import Path\n"
         "from ttfm.cli import parser, STEPS; from ttfm.planning import plan\n"
@@ -98,7 +99,7 @@ def test_an_error_of_ours_keeps_its_traceback(monkeypatch, tmp_path):
 @pytest.fixture
 def planned(tmp_path):
     config = yaml.safe_load(Path("workflow/experiments/tiny.yaml").read_text())
-    plan(config, "tiny.yaml", tmp_path)
+    plan(config, "tiny.yaml", with_registry(tmp_path))
     return tmp_path / "tiny"
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.registry import with_registry
 from ttfm.cli import main
 from ttfm.files import read_arrays
 from ttfm.planning import plan
@@ -30,7 +31,7 @@ def experiment() -> dict:
 def root(tmp_path_factory):
     """The chain up to the scores, with no network at all: LPIPS is left out."""
     folder = tmp_path_factory.mktemp("images")
-    plan(experiment(), "images.yaml", folder)
+    plan(experiment(), "images.yaml", with_registry(folder))
     root = folder / "tiny"
     environment = pytest.MonkeyPatch()
     environment.setenv("TORCH_HOME", str(folder))

@@ -23,7 +23,7 @@ def measure(device: str, only: str = "") -> list[dict[str, Any]]:
 
 
 def _of(runs: int, folder: Path, problems: int, students: int, seeds: int) -> dict[str, Any]:
-    checkout(folder)
+    checkout(folder, described=False)
     ring = POINTS["problems"]["ring"]
     # Students that differ in an option, as those of an ablation do.
     named = {f"itvm-{i}": {"loss": "itvm", "options": {"mu": i / students}} for i in range(students)}

@@ -38,7 +38,7 @@ def measure(device: str, only: str = "") -> list[dict[str, Any]]:
 def _jobs() -> list[dict[str, Any]]:
     """Of the miniature, where a job is little more than its start: what a job costs at least."""
     with tempfile.TemporaryDirectory() as temporary:
-        folder = checkout(Path(temporary) / "project")
+        folder = checkout(Path(temporary) / "project", described=False)
         snakemake(folder, "--configfile", "workflow/experiments/tiny.yaml")
         found: dict[str, list[Any]] = {}
         for path in (folder / "results" / "tiny" / "benchmarks").rglob("*.tsv"):

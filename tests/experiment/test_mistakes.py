@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tests.experiment.common import images_problem, put, resolved
+from tests.registry import with_registry
 from ttfm.experiment import ExperimentError
 from ttfm.planning import plan
 
@@ -195,7 +196,7 @@ def test_a_missing_solver_is_named_and_its_tolerances_reach_the_solution(tiny, m
 
 def refused(config, tmp_path):
     with pytest.raises(ExperimentError) as error:
-        plan(config, "tiny.yaml", tmp_path)
+        plan(config, "tiny.yaml", with_registry(tmp_path))
     return str(error.value)
 
 

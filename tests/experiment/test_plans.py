@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from tests.experiment.common import REGISTRY, SCHEMA_VALUE, put, resolved
+from tests.registry import with_registry
 from ttfm.planning import plan, registry_description
 from ttfm.resolve import resolve
 
@@ -32,7 +33,7 @@ def test_a_loss_from_a_file_of_the_users_can_be_planned(tiny, tmp_path):
     (tmp_path / "mine.py").write_text(EXTRA.format(name="doubled"))
     put(tiny, "loss_modules", [str(tmp_path / "mine.py")])
     put(tiny, "students/doubled", {"loss": "doubled", "options": {"factor": 3.0}})
-    configs = plan(tiny, "tiny.yaml", tmp_path / "results").configs
+    configs = plan(tiny, "tiny.yaml", with_registry(tmp_path / "results")).configs
     student = configs["ring/doubled/0/student.json"]
     assert student["loss"]["options"]["factor"] == 3.0
     assert student["loss_modules"] == [str(tmp_path / "mine.py")]
@@ -43,7 +44,7 @@ def test_a_users_loss_cannot_replace_one_of_ours(tiny, tmp_path):
     (tmp_path / "mine.py").write_text(EXTRA.format(name="itvm"))
     put(tiny, "loss_modules", [str(tmp_path / "mine.py")])
     with pytest.raises(ValueError, match="two losses are called 'itvm'"):
-        plan(tiny, "tiny.yaml", tmp_path / "results")
+        plan(tiny, "tiny.yaml", with_registry(tmp_path / "results"))
 
 
 def test_budgets_do_not_reach_training(tiny):
@@ -56,11 +57,11 @@ def test_budgets_do_not_reach_training(tiny):
 
 
 def test_a_plan_on_disk_leaves_unchanged_files_alone(tiny, tmp_path):
-    plan(tiny, "tiny.yaml", tmp_path)
+    plan(tiny, "tiny.yaml", with_registry(tmp_path))
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
     assert tmp_path / "tiny" / "plan" / "ring" / "itvm" / "0" / "student.json" in files
     put(tiny, "students/itvm/options", {"mu": 0.5})
-    plan(tiny, "tiny.yaml", tmp_path)
+    plan(tiny, "tiny.yaml", with_registry(tmp_path))
     touched = {path.relative_to(tmp_path / "tiny") for path, time in files.items() if path.stat().st_mtime_ns != time}
     assert {str(path) for path in touched} == {
         "experiment.json",
@@ -74,7 +75,7 @@ def test_a_plan_on_disk_leaves_unchanged_files_alone(tiny, tmp_path):
 
 
 def test_the_cached_registry_is_the_registry(tmp_path):
-    assert registry_description(tmp_path) == REGISTRY
+    assert registry_description(with_registry(tmp_path)) == REGISTRY
 
 
 def test_a_missing_loss_module_is_named(tmp_path):
@@ -96,7 +97,7 @@ def test_a_loss_file_that_moves_is_found_where_it_is(tiny, tmp_path):
 
     def files_from(place):
         put(tiny, "loss_modules", [str(place)])
-        return plan(copy.deepcopy(tiny), "tiny.yaml", tmp_path / "results").loss_files["doubled"]
+        return plan(copy.deepcopy(tiny), "tiny.yaml", with_registry(tmp_path / "results")).loss_files["doubled"]
 
     mine, moved = tmp_path / "mine.py", tmp_path / "moved.py"
     assert str(mine) in files_from(mine)

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from tests.experiment.common import images_problem, put, resolved
+from tests.registry import with_registry
 from ttfm.experiment import ExperimentError
 from ttfm.planning import plan
 
@@ -14,7 +15,7 @@ EXPERIMENTS = sorted(Path("workflow/experiments").glob("*.yaml"))
 
 
 def test_a_problem_of_cifar10_plans_with_its_shape_and_without_the_digits_metrics(tiny, tmp_path):
-    found = plan(images_problem(tiny, name="cifar10", limit=1000), "tiny.yaml", tmp_path)
+    found = plan(images_problem(tiny, name="cifar10", limit=1000), "tiny.yaml", with_registry(tmp_path))
     card = found.experiment["problems"]["pictures"]
     assert card["shape"] == [3, 32, 32]
     assert card["headline"] == "fd-cifar-resnet56" and not {"fd-digits", "kid-digits"} & set(card["metrics"])

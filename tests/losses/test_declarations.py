@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.registry import with_registry
 from ttfm.losses import LOSSES, load_modules, register
 from ttfm.losses.declaration import DeclarationError
 from ttfm.losses.lfmd import LFMD
@@ -197,7 +198,7 @@ def test_planning_shows_the_message_alone(write, tmp_path):
     path = write(GOOD.replace('    learns = "velocity"', '    learns = "data"'))
     config = yaml.safe_load((ROOT / "workflow" / "experiments" / "tiny.yaml").read_text())
     with pytest.raises(ValueError, match="learns: 'data'") as error:
-        plan(config | {"loss_modules": [str(path)]}, "tiny.yaml", tmp_path)
+        plan(config | {"loss_modules": [str(path)]}, "tiny.yaml", with_registry(tmp_path / "results"))
     line = 1 + path.read_text()[: path.read_text().index("class Mine")].count("\n")
     assert str(error.value) == (
         f"the experiment cannot be planned:\n{path}:{line}: the loss Mine cannot be used: "

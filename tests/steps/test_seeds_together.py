@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.registry import with_registry
 from tests.workflow.project import POINTS
 from ttfm.cli import main
 from ttfm.exits import TRY_AGAIN
@@ -24,7 +25,7 @@ def root(tmp_path_factory):
     config = copy.deepcopy(POINTS) | {"seeds": list(SEEDS)}
     config["students"] = {"cd": {"loss": "cd"}, "cd-after": {"loss": "cd", "start": "cd"}, "dtm": {"loss": "dtm"}}
     config["problems"]["ring"]["training"] |= {"snapshots": [10], "ema": [0.9, 0.99]}
-    plan(config, "points.yaml", folder)
+    plan(config, "points.yaml", with_registry(folder))
     root = folder / "points"
     at, made = root / "plan" / "ring", root / "ring"
     main(

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import yaml
 
+from tests.registry import with_registry
+
 ROOT = Path(__file__).parents[2]
 COPIED = ("Snakefile", "workflow", "profiles", "ttfm", "pyproject.toml")
 POINTS = {
@@ -30,9 +32,11 @@ POINTS = {
 }
 
 
-def checkout(folder):
-    """A copy of the project without its results, to run in."""
+def checkout(folder, described=True):
+    """A copy of the project without its results, to run in; ``described`` saves its first plan some seconds."""
     folder.mkdir()
+    if described:
+        with_registry(folder / "results")
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
