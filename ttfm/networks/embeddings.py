@@ -30,7 +30,7 @@ class TimeEmbedding(nn.Module):
 
     def __init__(self, width: int, frequencies: int = 4):
         super().__init__()
-        # On the CPU wherever the network is built: planning builds it without memory, where this would import a compiler.
+        # On the CPU wherever the network is built: planning builds it on no device, where this would import a compiler.
         count = torch.arange(1, frequencies + 1, dtype=torch.float32, device="cpu")
         self.register_buffer("omega", math.pi * count, persistent=False)
         features = 2 * frequencies + 1

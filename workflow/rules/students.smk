@@ -80,6 +80,12 @@ for group in GROUPS:
             f"{ROOT}/benchmarks/{{problem}}/{{student}}/{group[0]}/student.tsv"
         wildcard_constraints:
             problem=POINTS,
+        priority: 10
+        threads: RANKS
+        resources:
+            gpu=RANKS,
+            mem_mb=8000,
+            runtime=4320,
         params:
             made_of=made_of(
                 STUDENT_CODE,
@@ -90,12 +96,6 @@ for group in GROUPS:
             images="",
             start=arguments_of(functools.partial(student_start, seeds=group)),
             state=each_of(group, "{problem}/{student}/{seed}/state"),
-        priority: 10
-        threads: RANKS
-        resources:
-            gpu=RANKS,
-            mem_mb=8000,
-            runtime=4320,
         message:
             f"Train {{wildcards.student}} on {{wildcards.problem}}, seeds {', '.join(map(str, group))}"
         shell:
