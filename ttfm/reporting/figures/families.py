@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -73,7 +74,7 @@ def families(summary: pd.DataFrame, experiment: Mapping[str, Any], problem: str,
     height = min(sum(room) + 0.75, MAX_HEIGHT)
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     title = f"{experiment['problems'][problem]['title']}: {metric_label(metric).title}, by family"
-    figure.suptitle(short(title, 60), x=0.01, ha="left")
+    figure.suptitle("\n".join(textwrap.wrap(title, 60, max_lines=2, placeholder="…")), x=0.01, ha="left")
     if trained.empty or step_columns(summary, experiment, problem, metric) == [None]:
         message(figure.add_subplot(), "no student has values by step budget", width=60)
         return figure
