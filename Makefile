@@ -15,7 +15,7 @@ report: env  ## Run an experiment (EXPERIMENT=FILE) and print the path of its pa
 	@$(BIN)/python -c 'import sys, yaml, pathlib; print("The report:", pathlib.Path("report", yaml.safe_load(open(sys.argv[1]))["name"], "index.html").resolve())' $(EXPERIMENT)
 
 test: env lint types  ## Lint, format, types, and all tests, a real small experiment among them.
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 12
 
 faults: env  ## The fault suite in full: kills, full disks, damaged files and more.
 	$(BIN)/python -m tests.faults

@@ -43,7 +43,7 @@ class Workspace:
         for path in (self.folder / "results", self.folder / "report", self.folder / ".snakemake"):
             for entry in path.iterdir() if path.is_dir() else ():
                 # The folder itself may be a mount point.
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
     def start(self, log: Path | None = None) -> subprocess.Popen[bytes]:
         """The command, in a process group of its own; states are kept five times a second."""

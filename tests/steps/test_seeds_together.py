@@ -66,8 +66,11 @@ def require_close(folder, other):
         assert found[key] == expected[key]
 
 
-def test_seeds_of_one_call_have_the_files_of_calls_of_their_own(root):
-    for folder, seed in zip(train(root, "cd", "both"), SEEDS, strict=True):
+def test_seeds_of_one_call_have_the_files_of_calls_of_their_own(root, capsys):
+    folders = train(root, "cd", "both")
+    begun = [line for line in capsys.readouterr().err.splitlines() if "iterations of batch" in line]
+    assert len(begun) == len(SEEDS) and "ring/cd/1: ConsistencyDistillation(" in begun[1]
+    for folder, seed in zip(folders, SEEDS, strict=True):
         require_close(folder, root / "ring" / "cd-alone" / str(seed))
         assert read_json(folder / "record.json")["together"] == len(SEEDS)
         assert read_json(folder / "record.json")["config"]["seed"] == seed

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from tests.registry import with_registry
+from ttfm.cli import STEPS
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("Snakefile", "workflow", "profiles", "ttfm", "pyproject.toml")
@@ -59,6 +60,24 @@ def snakemake(folder, *arguments, check=True):
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def in_one_process(folder, *arguments):
+    """Every step that Snakemake would run, by the command it would run it with, one after another in one process."""
+    printed = snakemake(folder, *arguments, "--dry-run", "--printshellcmds")
+    commands = [line.partition("python -m ttfm ")[2] for line in printed.splitlines() if "python -m ttfm " in line]
+    # Steps are listed in the order of their data; a student that starts from another comes after it.
+    order = list(STEPS)
+    commands.sort(key=lambda command: (order.index(command.split()[0]), "--start " in command))
+    script = (
+        "import sys\nfrom ttfm.cli import main\nfor line in sys.stdin:\n    main(line.partition(' 2> ')[0].split())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, env=surroundings(folder), input="\n".join(commands), text=True,
+        capture_output=True, timeout=1200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return commands
 
 
 def write(folder, config):

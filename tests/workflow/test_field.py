@@ -1,11 +1,11 @@
-"""The field in miniature: every loss of the package through one real DAG."""
+"""The field in miniature: every loss of the package through the steps of one DAG."""
 
 import json
 
 import pytest
 import yaml
 
-from tests.workflow.project import ROOT, checkout, rows, snakemake, write
+from tests.workflow.project import ROOT, checkout, in_one_process, rows, write
 from ttfm.losses import load_modules
 
 pytestmark = pytest.mark.workflow
@@ -29,7 +29,7 @@ def test_every_loss_of_the_package_goes_through_the_workflow(tmp_path):
     for name in ("boss-4",):
         del config["students"][name]
         ring["students"].pop(name, None)
-    snakemake(folder, *write(folder, config))
+    in_one_process(folder, *write(folder, config))
     results = folder / "results" / "field"
     table = rows(results / "metrics.csv")
     headline = {(row["student"], row["steps"]): row for row in table if row["metric"] == "energy_distance"}

@@ -145,7 +145,7 @@ class _Run:
         from ttfm.steps.tensorboard import event_files, folder_of
 
         options = self.trainer.options
-        about = (self.label, self.trainer, options.iterations, options.batch, self.device)
+        about = (self.label, self.trainer.loss, options.iterations, options.batch, self.device)
         log.info("%s: %s, %d iterations of batch %d on %s", *about)
         if state:
             self.trainer.restore(state)
