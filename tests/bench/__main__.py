@@ -23,8 +23,9 @@ PARTS = {
     "stages": "Stages of an experiment",
     "starts": "Cold starts of the command line",
     "plans": "Planning an experiment",
+    "bill": "The full experiments by arithmetic",
 }
-ON_CPU_ALONE = ("starts", "plans")
+ON_CPU_ALONE = ("starts", "plans", "bill")
 """Parts that no GPU takes part in."""
 PUBLISHED = Path("results/published/bench")
 

@@ -57,3 +57,10 @@ def test_the_table_lists_them_all(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [tuple(line.split()[:2]) for line in lines[1:]] == list(SIZES)
     assert shown(35_746_307) == "35.7 M" and shown(1.234e9) == "1.23 G"
+
+
+def test_classes_cost_nothing_and_gradients_stay():
+    options = {"name": "dit", "width": 32, "depth": 2, "heads": 2, "patch": 2}
+    plain, labelled = (build_network(options | more, (1, 8, 8)) for more in ({}, {"classes": 3}))
+    assert forward_flops(plain, (1, 8, 8)) == forward_flops(labelled, (1, 8, 8))
+    assert all(weight.requires_grad for weight in labelled.parameters())

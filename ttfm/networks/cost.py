@@ -25,8 +25,15 @@ def forward_flops(network: nn.Module, shape: tuple[int, ...]) -> int:
     """
     weight = next(network.parameters())
     time, x = weight.new_zeros(1), weight.new_zeros(1, *shape)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(time, time, x)
+    trained = [weight for weight in network.parameters() if weight.requires_grad]
+    # The counter stumbles over a view of a weight that could have a gradient, such as the null class's vector.
+    network.requires_grad_(False)
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            network(time, time, x)
+    finally:
+        for weight in trained:
+            weight.requires_grad_(True)
     return counter.get_total_flops()
 
 

@@ -1,0 +1,101 @@
+"""What the full experiments cost by arithmetic: their passes through the network, at an assumed rate of the device."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from tests.bench.scenes import Scene
+from tests.bench.steps import passes
+from ttfm.experiment import read_schema
+from ttfm.losses import load_modules
+from ttfm.networks.cost import forward_flops
+from ttfm.networks.mlp import MLP
+from ttfm.planning import SCHEMA
+from ttfm.registry import build_network, describe
+from ttfm.resolve import resolve
+
+NAMES = ("cifar10-30min", "cifar10", "cifar10-dit", "celeba64", "celebahq256", "celebahq256-latent")
+FORWARDS = {"forward": 1, "forward-backward": 2, "jvp": 2, "jvp-backward": 4, "teacher": 1}
+"""Passes in forward passes: a gradient's way back is two, and so is forward mode."""
+BFLOAT16, FLOAT32, SHARE = 989e12, 67e12, 0.4
+"""FLOP/s of an H200 by its data sheet, dense, and the share of them that is assumed. Forward mode, and what a loss asks
+to be exact, is in float32 here, so that the truth lies between the two."""
+STEPS = 16
+"""Steps over which passes are averaged: some losses do not the same in every one."""
+
+
+def measure(device: str, only: str = "") -> list[dict[str, Any]]:
+    """Rows with experiment, its trainings, exaFLOP, and the hours that these would take on 1, 8 and 64 devices.
+
+    Nothing here is timed. On several devices every training has one of its own, after the teacher.
+    """
+    return [_row(name) for name in NAMES if only in name]
+
+
+def _row(name: str) -> dict[str, Any]:
+    config = yaml.safe_load(Path(f"workflow/experiments/{name}.yaml").read_text(encoding="utf-8"))
+    plan = resolve(config, describe(), read_schema(SCHEMA), f"{name}.yaml")
+    teachers, students = defaultdict(float), defaultdict(list)
+    for path, about in plan.configs.items():
+        if path.endswith("/teacher.json") and "import" not in about:
+            teachers[about["problem"]] = _flops(about)
+        if path.endswith("/student.json"):
+            students[about["problem"]].append(_flops(about))
+    total = sum(teachers.values()) + sum(map(sum, students.values()))
+    each = [flops / 1e18 for found in students.values() for flops in found]
+    row: dict[str, Any] = {
+        "experiment": name,
+        "trainings": len(teachers) + len(each),
+        "EFLOP of a teacher": max(teachers.values()) / 1e18,
+        "of a student": f"{min(each):.3g} to {max(each):.3g}",
+        "in all": total / 1e18,
+    }
+    for count in (1, 8, 64):
+        row[f"hours on {count}, bfloat16"] = _makespan(teachers, students, count) / (BFLOAT16 * SHARE) / 3600
+    row["hours on 64, float32"] = _makespan(teachers, students, 64) / (FLOAT32 * SHARE) / 3600
+    return row
+
+
+def _makespan(teachers: dict[str, float], students: dict[str, list[float]], devices: int) -> float:
+    """FLOP until the last device is done, the longest trainings first."""
+    free = [0.0] * devices
+    ready: dict[str, float] = {}
+    for problem, flops in sorted(teachers.items(), key=lambda item: -item[1]):
+        place = free.index(min(free))
+        free[place] += flops
+        ready[problem] = free[place]
+    jobs = sorted(((flops, problem) for problem, found in students.items() for flops in found), reverse=True)
+    for flops, problem in jobs:
+        place = free.index(min(free))
+        free[place] = max(free[place], ready.get(problem, 0.0)) + flops
+    return max(free)
+
+
+def _flops(config: dict[str, Any]) -> float:
+    """Floating-point operations of one training, of the passes through its network alone."""
+    with torch.device("meta"):
+        network = build_network(config["network"], tuple(config["shape"]))
+    loss, training = config["loss"], config["training"]
+    each = _forwards(loss["name"], tuple(sorted((key, _hashable(value)) for key, value in loss["options"].items())))
+    return each * training["iterations"] * training["batch"] * forward_flops(network, tuple(config["shape"]))
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+@cache
+def _forwards(name: str, options: tuple[tuple[str, Any], ...]) -> float:
+    """A training step in forward passes of the batch, counted on a small network."""
+    scene = Scene(partial(MLP, width=8, depth=2), (2,), 64)
+    trainer = scene.trainer(load_modules()[name](**dict(options)), "cpu")
+    steps = trainer.run()
+    for _ in range(STEPS):
+        next(steps)
+    return sum(count * FORWARDS[kind] for kind, count in passes(trainer).items())
