@@ -13,6 +13,7 @@ from ttfm.networks.dit import DiT
 from ttfm.networks.mlp import MLP
 from ttfm.networks.unet import UNet
 from ttfm.training.states import States
+from ttfm.training.together import Together
 from ttfm.training.trainer import NonFiniteError, Trainer, TrainingOptions, Trajectories
 
 pytestmark = pytest.mark.gpu
@@ -137,3 +138,27 @@ def test_a_broken_training_goes_on_as_if_it_had_never_stopped(name, tmp_path):
     ends = [torch.cat([weight.detach().flatten() for weight in run.network.parameters()]) for run in (whole, second)]
     assert (ends[0] - ends[1]).norm() <= 1e-3 * (ends[0] - start).norm()
     assert second.calls == whole.calls
+
+
+@pytest.mark.parametrize("name", ["fm", "itvm", "lfmd", "meanflow"])
+def test_seeds_train_together_on_the_gpu_as_alone(name):
+    def trainers():
+        found = []
+        for seed in range(3):
+            torch.manual_seed(seed)
+            network, ring = MLP((2,), width=32, depth=2).cuda(), Ring()
+            options = TrainingOptions(iterations=5, batch=64, log_every=5, probe_every=0)
+            found.append(Trainer(network, LOSSES[name](), ring, ring.field(), options, seed))
+        return found
+
+    several = Together(trainers())
+    for _ in several.run():
+        pass
+    for found, alone in zip(several.trainers, trainers(), strict=True):
+        for _ in alone.run():
+            pass
+        assert found.step == alone.step == 5
+        for one, other in zip(
+            found.evaluation.network.parameters(), alone.evaluation.network.parameters(), strict=True
+        ):
+            torch.testing.assert_close(one, other, rtol=2e-3, atol=2e-5)
