@@ -158,7 +158,6 @@ def test_seeds_train_together_on_the_gpu_as_alone(name):
         for _ in alone.run():
             pass
         assert found.step == alone.step == 5
-        for one, other in zip(
-            found.evaluation.network.parameters(), alone.evaluation.network.parameters(), strict=True
-        ):
+        weights = found.evaluation.network.parameters(), alone.evaluation.network.parameters()
+        for one, other in zip(*weights, strict=True):
             torch.testing.assert_close(one, other, rtol=2e-3, atol=2e-5)
