@@ -161,7 +161,7 @@ def test_two_runs_give_the_same_numbers_to_the_byte_whoever_else_takes_part(tiny
     second = checkout(tmp_path / "second")
     config = yaml.safe_load((second / "workflow" / "experiments" / "tiny.yaml").read_text())
     config["students"] = {"cd": config["students"]["cd"]}
-    snakemake(second, *write(second, config), "results/tiny/metrics.csv")
+    snakemake(second, "results/tiny/metrics.csv", *write(second, config))
     absent = (",itvm,", ",meanflow,")
     lines, again = ((at / "results/tiny/metrics.csv").read_text().splitlines() for at in (first, second))
     assert [line for line in lines if not any(name in line for name in absent)] == again
