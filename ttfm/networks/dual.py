@@ -23,12 +23,19 @@ def has_tangent(x: Tensor) -> bool:
     return forward_ad.unpack_dual(x).tangent is not None
 
 
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """X W^T + b; of n layers at once where there is one more axis, the first, everywhere."""
+    if weight.ndim == 2:
+        return nn.functional.linear(x, weight, bias)
+    return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
+
+
 class _LinearOfDual(torch.autograd.Function):
     """x W^T + b where only x carries a tangent; differentiable again in x and W by reverse mode."""
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return nn.functional.linear(x, weight, bias)
+        return _product(x, weight, bias)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -43,8 +50,8 @@ class _LinearOfDual(torch.autograd.Function):
         wants_x, wants_weight, wants_bias = ctx.needs_input_grad
         return (
             gradient @ weight if wants_x else None,
-            gradient.T @ x if wants_weight else None,
-            gradient.sum(0) if wants_bias else None,
+            gradient.mT @ x if wants_weight else None,
+            gradient.sum(-2) if wants_bias else None,
         )
 
     @staticmethod
@@ -52,7 +59,7 @@ class _LinearOfDual(torch.autograd.Function):
         tangent = tangents[0]
         assert tangent is not None
         _, weight = ctx.saved_tensors
-        return nn.functional.linear(tangent, weight)
+        return _product(tangent, weight, None)
 
 
 class _ConvolutionOfDual(torch.autograd.Function):
@@ -89,6 +96,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if not has_tangent(x):
         return nn.functional.linear(x, weight, bias)
     return _LinearOfDual.apply(x.reshape(-1, x.shape[-1]), weight, bias).reshape(*x.shape[:-1], len(weight))
+
+
+def batched_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """N linear layers at once: ``x`` of shape ``(n, B, in)``, weights ``(n, out, in)`` and biases ``(n, out)``."""
+    return (_LinearOfDual.apply if has_tangent(x) else _product)(x, weight, bias)
 
 
 class Linear(nn.Linear):

@@ -4,52 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ttfm.networks.dual import has_tangent
+from ttfm.networks.dual import batched_linear
 
 
 class StackingError(ValueError):
     """Networks cannot be computed as one; the message says why."""
-
-
-class _StackedOfDual(torch.autograd.Function):
-    """x_i W_i^T of every network i where only x carries a tangent; differentiable again by reverse mode."""
-
-    @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return _linear(x, weight, bias)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, weight, _ = inputs
-        ctx.save_for_backward(x, weight)
-        ctx.save_for_forward(x, weight)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = gradients
-        x, weight = ctx.saved_tensors
-        wants_x, wants_weight, wants_bias = ctx.needs_input_grad
-        return (
-            gradient @ weight if wants_x else None,
-            gradient.mT @ x if wants_weight else None,
-            gradient.sum(1) if wants_bias else None,
-        )
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
-        tangent = tangents[0]
-        assert tangent is not None
-        _, weight = ctx.saved_tensors
-        return tangent @ weight.mT
-
-
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
 
 
 class StackedLinear(nn.Module):
@@ -75,8 +38,7 @@ class StackedLinear(nn.Module):
         if len(input) % count:
             raise StackingError(f"{len(input)} samples are not the same number for each of {count} networks")
         x = input.reshape(count, -1, input.shape[-1])
-        found = (_StackedOfDual.apply if has_tangent(x) else _linear)(x, self.weight, self.bias)
-        return found.flatten(0, 1)
+        return batched_linear(x, self.weight, self.bias).flatten(0, 1)
 
 
 class Stacked(nn.Module):
