@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import statistics
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -76,6 +77,7 @@ def plain_loop(scene: Scene, loss: Any, device: str) -> Iterator[None]:
             if loss.target_decay:
                 for mean, weight in zip(target.parameters(), network.parameters(), strict=True):
                     mean.mul_(loss.target_decay).add_(weight, alpha=1 - loss.target_decay)
-        assert value.item() == value.item()
+        if not math.isfinite(value.item()):
+            raise ValueError(f"the plain loop of {loss.name!r} broke down at step {step}")
         step += 1
         yield

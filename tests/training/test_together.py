@@ -231,6 +231,17 @@ def test_networks_that_are_more_than_linear_layers_are_not_stacked():
         Stacked([UNet((1, 8, 8), channels=32, multipliers=[1]) for _ in range(2)])
 
 
+def test_networks_of_two_sizes_are_not_stacked():
+    with pytest.raises(StackingError, match="not of one architecture"):
+        Stacked([MLP((2,), width=width, depth=2) for width in (8, 16)])
+
+
+def test_one_with_another_teacher_is_noticed_wherever_it_stands():
+    several = trainers(LFMD())
+    several[1].teacher = lambda t, x: x
+    assert together(several) is None
+
+
 def test_a_number_of_samples_that_cannot_be_shared_out_is_refused():
     stack = Stacked([MLP((2,), width=8, depth=2) for _ in range(2)])
     with pytest.raises(StackingError, match="5 samples"):

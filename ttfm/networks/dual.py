@@ -24,7 +24,7 @@ def has_tangent(x: Tensor) -> bool:
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """X W^T + b; of n layers at once where there is one more axis, the first, everywhere."""
+    """The product x W^T + b; of n layers at once where there is one more axis, the first, everywhere."""
     if weight.ndim == 2:
         return nn.functional.linear(x, weight, bias)
     return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
@@ -99,7 +99,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def batched_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """N linear layers at once: ``x`` of shape ``(n, B, in)``, weights ``(n, out, in)`` and biases ``(n, out)``."""
+    """Several linear layers at once: ``x`` ``(n, B, in)``, weights ``(n, out, in)`` and biases ``(n, out)``."""
     return (_LinearOfDual.apply if has_tangent(x) else _product)(x, weight, bias)
 
 

@@ -50,11 +50,14 @@ class Stacked(nn.Module):
         networks: their weights become views into this module's: what changes one changes the other.
 
     Raises:
-        StackingError: if they have weights outside of linear layers.
+        StackingError: if they differ in more than their weights' values, or have weights outside of linear layers.
     """
 
     def __init__(self, networks: Sequence[nn.Module]):
         super().__init__()
+        shapes = [[(name, weight.shape) for name, weight in network.named_parameters()] for network in networks]
+        if any(found != shapes[0] for found in shapes):
+            raise StackingError("the networks are not of one architecture")
         self.count = len(networks)
         self.inner = copy.deepcopy(networks[0])
         for name, module in networks[0].named_modules():

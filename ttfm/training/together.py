@@ -123,8 +123,8 @@ class Together:
     def _try(self) -> None:
         """Compute the gradients of the next step together and alone.
 
-        A loss may look at its batch as a whole, draw randomness of its own or weight its terms in its own way; whether
-        that goes together with others shows here.
+        A loss may look at its batch as a whole, draw randomness of its own or weight its terms in its own way, and a
+        trainer may have other data or another teacher than the rest; whether that goes together shows here.
         """
         step = self.trainers[0].step
         models = [model for t in self.trainers for model in (t.student, t.target) if model is not None]
@@ -132,8 +132,7 @@ class Together:
         # Whatever goes wrong here goes wrong alone too, where it is reported, or is of the stacking.
         try:
             self._gradients(step)
-            for place in (0, len(self.trainers) - 1):
-                trainer = self.trainers[place]
+            for place, trainer in enumerate(self.trainers):
                 trainer.gradients(step)
                 gap, size = 0.0, 0.0
                 for weight, own in zip(self.stack.parameters(), trainer.optimizer.weights, strict=True):

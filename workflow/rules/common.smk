@@ -46,13 +46,13 @@ SEEDS = list(dict.fromkeys(seed for _, _, seed in PLAN.runs))
 
 
 def each_of(seeds, pattern):
-    """`pattern` below the results for some of the seeds."""
-    return expand(f"{ROOT}/{pattern}", seed=seeds, allow_missing=True)
+    """`pattern` for some of the seeds."""
+    return expand(pattern, seed=seeds, allow_missing=True)
 
 
 def each_seed(pattern):
     """`pattern` for every seed. What takes seconds a run is done for a student's seeds in one process."""
-    return expand(pattern, seed=SEEDS, allow_missing=True)
+    return each_of(SEEDS, pattern)
 
 
 # Seeds of points that one job trains at once; of images each is a job of its own.

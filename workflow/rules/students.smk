@@ -62,18 +62,18 @@ for group in GROUPS:
         input:
             unpack(states),
             unpack(functools.partial(student_start, seeds=group)),
-            config=each_of(group, "plan/{problem}/{student}/{seed}/student.json"),
+            config=each_of(group, f"{ROOT}/plan/{{problem}}/{{student}}/{{seed}}/student.json"),
             teacher=rules.teacher.output.weights,
             teacher_record=rules.teacher.output.record,
             solution=rules.solution.output.arrays,
             solution_record=rules.solution.output.record,
             loss=loss_files,
         output:
-            weights=each_of(group, "{problem}/{student}/{seed}/weights.safetensors"),
-            curve=each_of(group, "{problem}/{student}/{seed}/curve.csv"),
-            snapshots=each_of(group, "{problem}/{student}/{seed}/snapshots.safetensors"),
-            averages=each_of(group, "{problem}/{student}/{seed}/averages.safetensors"),
-            record=each_of(group, "{problem}/{student}/{seed}/record.json"),
+            weights=each_of(group, f"{ROOT}/{{problem}}/{{student}}/{{seed}}/weights.safetensors"),
+            curve=each_of(group, f"{ROOT}/{{problem}}/{{student}}/{{seed}}/curve.csv"),
+            snapshots=each_of(group, f"{ROOT}/{{problem}}/{{student}}/{{seed}}/snapshots.safetensors"),
+            averages=each_of(group, f"{ROOT}/{{problem}}/{{student}}/{{seed}}/averages.safetensors"),
+            record=each_of(group, f"{ROOT}/{{problem}}/{{student}}/{{seed}}/record.json"),
         log:
             f"{ROOT}/logs/{{problem}}/{{student}}/{group[0]}/student.log",
         benchmark:
@@ -95,7 +95,7 @@ for group in GROUPS:
             ),
             images="",
             start=arguments_of(functools.partial(student_start, seeds=group)),
-            state=each_of(group, "{problem}/{student}/{seed}/state"),
+            state=each_of(group, f"{ROOT}/{{problem}}/{{student}}/{{seed}}/state"),
         message:
             f"Train {{wildcards.student}} on {{wildcards.problem}}, seeds {', '.join(map(str, group))}"
         shell:
