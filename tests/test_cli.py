@@ -130,7 +130,7 @@ def steps(root, problem="ring", student="itvm"):
         f"--record {folder}/solution.json",
         f"student --config {config}/{student}/0/student.json {teacher} {teacher_record} "
         f"--solution {folder}/solution.npz --solution-record {folder}/solution.json {trained(run)}",
-        f"evaluate --config {config}/{student}/0/evaluate.json --student {run}/w.safetensors "
+        f"evaluate --config {config}/{student}/evaluate.json --student {run}/w.safetensors "
         f"--student-record {run}/record.json {teacher} {inputs} --record {run}/evaluation.json",
     ]
 
@@ -233,8 +233,8 @@ def test_layers_that_a_loss_adds_are_seeded(planned):
 
 
 def test_a_snapshot_at_the_end_is_the_end_and_damage_to_one_is_named(planned, capsys):
-    config = planned / "plan" / "ring" / "itvm" / "0"
-    for name, change in (("student", {"training": {"snapshots": [10, 20]}}), ("evaluate", {"headline": "mmd"})):
+    config = planned / "plan" / "ring" / "itvm"
+    for name, change in (("0/student", {"training": {"snapshots": [10, 20]}}), ("evaluate", {"headline": "mmd"})):
         run = json.loads((config / f"{name}.json").read_text())
         for key, value in change.items():
             run[key] = run[key] | value if isinstance(value, dict) else value

@@ -100,7 +100,7 @@ def sample(root: Path) -> str:
     made = root / "digits"
     run = made / "cd" / "0"
     return (
-        f"sample --config {root}/plan/digits/cd/0/evaluate.json --images {made}/images --student {run}/w.safetensors "
+        f"sample --config {root}/plan/digits/cd/evaluate.json --images {made}/images --student {run}/w.safetensors "
         f"--student-record {run}/record.json --snapshots {run}/kept.safetensors --teacher {made}/teacher/w.safetensors "
         f"--solution {made}/solution.npz {sets(run)}"
     )

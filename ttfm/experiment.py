@@ -27,8 +27,8 @@ from ttfm.problem_checks import IMPORT, teacher_faults
 
 Config = dict[str, Any]
 
-RESERVED = ("data", "autoencoder", "teacher", "teacher_euler", "baselines", "random")
-"""Names of reference rows and of ways to start, which no student may take."""
+RESERVED = ("data", "autoencoder", "teacher", "teacher_euler", "baselines", "neighbours", "random")
+"""Names of reference rows, of their folders and of ways to start, which no student may take."""
 FOLDERS = ("plan", "logs", "benchmarks", "tables", "figures", "weights")
 """Folders beside those of the problems, which no problem may take."""
 

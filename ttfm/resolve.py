@@ -222,20 +222,19 @@ class _Problem:
         if any(student["offline"] for student in self.students.values()):
             found["trajectories.json"] = network | {"trajectories": self.about["trajectories"]}
         for label, student in self.students.items():
-            for seed in self.seeds:
-                run = {"student": label, "seed": seed} | network
-                training = _part(student, "loss", "loss_modules", "start", "training")
-                scored = {"loss": student["loss"]["name"], "learns": student["learns"]} | self._scored()
-                scored["maps"] = evaluation["maps"]
-                kept = bool(student["training"]["snapshots"])
-                if self.kind == "images":
-                    scored["snapshots"] = kept
-                    if averages := self._averages(student):
-                        scored["averages"] = averages
-                elif kept:
-                    scored["headline"] = evaluation["headline"]
-                found[f"{label}/{seed}/student.json"] = run | training
-                found[f"{label}/{seed}/evaluate.json"] = run | scored
+            about = {"student": label} | network
+            training = _part(student, "loss", "loss_modules", "start", "training")
+            found |= {f"{label}/{seed}/student.json": about | {"seed": seed} | training for seed in self.seeds}
+            scored = {"loss": student["loss"]["name"], "learns": student["learns"]} | self._scored()
+            scored["maps"] = evaluation["maps"]
+            kept = bool(student["training"]["snapshots"])
+            if self.kind == "images":
+                scored["snapshots"] = kept
+                if averages := self._averages(student):
+                    scored["averages"] = averages
+            elif kept:
+                scored["headline"] = evaluation["headline"]
+            found[f"{label}/evaluate.json"] = about | scored
         if guidance := self.about.get("guidance"):
             # It changes what is asked of the teacher, not how the teacher is trained.
             asking = (content for path, content in found.items() if "network" in content and path != "teacher.json")

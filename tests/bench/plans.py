@@ -15,14 +15,20 @@ SIZES = {10: (1, 5, 2), 100: (2, 10, 5), 1_000: (5, 20, 10), 10_000: (5, 40, 50)
 
 
 def measure(device: str, only: str = "") -> list[dict[str, Any]]:
-    """Rows with runs, the seconds of a first and of a second dry run, CPU time of the second, and files of the plan."""
+    """Rows with runs, seconds of a first and of a second dry run, what else the second took, and files of the plan.
+
+    Every size is planned twice: with a job for every training, and with one for all seeds of a student.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         return [
-            _of(runs, Path(temporary) / str(runs), *sizes) for runs, sizes in SIZES.items() if only in ("", str(runs))
+            _of(runs, together, Path(temporary) / f"{runs}-{together}", *sizes)
+            for runs, sizes in SIZES.items()
+            for together in (1, sizes[-1])
+            if only in ("", str(runs))
         ]
 
 
-def _of(runs: int, folder: Path, problems: int, students: int, seeds: int) -> dict[str, Any]:
+def _of(runs: int, together: int, folder: Path, problems: int, students: int, seeds: int) -> dict[str, Any]:
     checkout(folder, described=False)
     ring = POINTS["problems"]["ring"]
     # Students that differ in an option, as those of an ablation do.
@@ -30,6 +36,7 @@ def _of(runs: int, folder: Path, problems: int, students: int, seeds: int) -> di
     config = POINTS | {
         "name": "plan",
         "seeds": list(range(seeds)),
+        "seeds_together": together,
         "students": named,
         "problems": {f"ring{i}": ring for i in range(problems)},
     }
@@ -39,8 +46,10 @@ def _of(runs: int, folder: Path, problems: int, students: int, seeds: int) -> di
     plan = [path for path in (folder / "results" / "plan").rglob("*") if path.is_file()]
     return {
         "runs": runs,
-        "first plan, seconds": times[0][1],
-        "second plan, seconds": times[1][1],
-        "second plan, CPU seconds": times[1][0],
+        "jobs that train": runs // together + problems,
+        "first plan, seconds": times[0].wall,
+        "second plan, seconds": times[1].wall,
+        "second plan, CPU seconds": times[1].cpu,
+        "memory, MB": times[1].memory,
         "files of the plan": len(plan),
     }

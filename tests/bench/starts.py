@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import resource
+import os
 import statistics
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from ttfm.cli import STEPS
 
@@ -20,23 +20,34 @@ def measure(device: str, only: str = "") -> list[dict[str, Any]]:
     commands = {"python alone": ["-c", ""], "import torch": ["-c", "import torch"], "ttfm --help": [*ttfm, "--help"]}
     commands |= {f"ttfm {step} --help": [*ttfm, step, "--help"] for step in STEPS}
     commands = {name: command for name, command in commands.items() if only in name}
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+    found: dict[str, list[Cost]] = {name: [] for name in commands}
     for _ in range(ROUNDS):
         for name, command in commands.items():
             found[name].append(timed([sys.executable, *command]))
     return [
         {
             "command": name,
-            "CPU seconds": statistics.median(cpu for cpu, _ in times),
-            "seconds": statistics.median(wall for _, wall in times),
+            "CPU seconds": statistics.median(cost.cpu for cost in times),
+            "seconds": statistics.median(cost.wall for cost in times),
         }
         for name, times in found.items()
     ]
 
 
-def timed(command: list[str], **options: Any) -> tuple[float, float]:
-    """CPU time and wall time of a command that must succeed, in seconds."""
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
-    after, ended = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, ended - started
+class Cost(NamedTuple):
+    """What a command took: CPU time and wall time in seconds, and the most memory of one of its processes in MB."""
+
+    cpu: float
+    wall: float
+    memory: float
+
+
+def timed(command: list[str], **options: Any) -> Cost:
+    """What a command takes that must succeed, with whatever it starts and waits for."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return Cost(used.ru_utime + used.ru_stime, time.perf_counter() - started, used.ru_maxrss / 1024)

@@ -43,13 +43,13 @@ def run(arguments: argparse.Namespace) -> None:
         timing += _csv(root / problem / "timing.csv")
         runs = [("teacher", None, root / problem / "teacher")]
         for student in experiment["students"]:
-            runs += [(student, seed, root / problem / student / str(seed)) for seed in card["seeds"]]
+            scored = root / problem / student
+            metrics += _csv(scored / "metrics.csv")
+            snapshots += _csv(scored / "snapshots.csv")
+            maps += _csv(scored / "maps.csv")
+            runs += [(student, seed, scored / str(seed)) for seed in card["seeds"]]
         for student, seed, folder in runs:
             who = {"problem": problem, "student": student, "seed": seed}
-            if seed is not None:
-                metrics += _csv(folder / "metrics.csv")
-                snapshots += _csv(folder / "snapshots.csv")
-                maps += _csv(folder / "maps.csv")
             costs.append(_cost(read_json(folder / "record.json")) | who)
             curves += [row | who for row in _csv(folder / "curve.csv")]
     write_csv(root / "metrics.csv", metrics, METRIC_COLUMNS)

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from ttfm.devices import pick_device
 from ttfm.files import read_json, write_arrays
-from ttfm.provenance import now
-from ttfm.steps.columns import MAP_COLUMNS, SNAPSHOT_COLUMNS
-from ttfm.steps.common import config_argument, path_argument, progress, read_config, write_csv, write_record
+from ttfm.steps.columns import MAP_COLUMNS, METRIC_COLUMNS, SNAPSHOT_COLUMNS
+from ttfm.steps.common import config_argument, path_argument, progress, read_config
 from ttfm.steps.scoring import (
+    Tables,
     completed,
     failed_rows,
     histogram_row,
     input_arguments,
     shown_arrays,
-    write_metrics,
+    write_together,
 )
 from ttfm.steps.stored import tensors
 from ttfm.steps.trained import Row, Trained, student_arguments
@@ -36,15 +36,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     path_argument(parser, "maps", "where to write the defects over a grid of times (CSV)", required=False)
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Write metrics and samples; a failed training gives failed rows with its reason."""
+def run_all(runs: list[argparse.Namespace]) -> None:
+    """Write metrics and samples of every run; a failed training gives failed rows with its reason."""
+    write_together(runs, _run)
+
+
+def _run(arguments: argparse.Namespace, tables: Tables) -> None:
     from ttfm.evaluation.catalogue import asked_metrics, names
 
-    started = now()
     config = read_config(arguments.config)
     device = pick_device(config["device"])
     training = read_json(arguments.student_record)
-    identity = {"student": config["student"], "loss": config["loss"], "seed": config["seed"]}
+    identity = {"student": config["student"], "loss": config["loss"], "seed": training["config"]["seed"]}
     arrays: dict[str, Any] = {}
     snapshots: list[Row] = []
     maps: list[Row] = []
@@ -57,14 +60,11 @@ def run(arguments: argparse.Namespace) -> None:
         snapshots = list(evaluation.snapshots(rows))
         maps = list(evaluation.maps()) if config["maps"] else []
     write_arrays(arguments.samples, arrays)
-    write_metrics(arguments.metrics, config, [identity | row for row in rows], device)
-    if arguments.snapshot_metrics:
-        scored = completed(config, [identity | row for row in snapshots], device)
-        write_csv(arguments.snapshot_metrics, scored, SNAPSHOT_COLUMNS)
-    if arguments.maps:
-        who = {"problem": config["problem"], "student": config["student"], "seed": config["seed"]}
-        write_csv(arguments.maps, [who | row for row in maps], MAP_COLUMNS)
-    write_record(arguments.record, config, device, started)
+    tables.add(arguments.metrics, completed(config, [identity | row for row in rows], device), METRIC_COLUMNS)
+    scored = completed(config, [identity | row for row in snapshots], device)
+    tables.add(arguments.snapshot_metrics, scored, SNAPSHOT_COLUMNS)
+    who = {"problem": config["problem"], "student": config["student"], "seed": identity["seed"]}
+    tables.add(arguments.maps, [who | row for row in maps], MAP_COLUMNS)
 
 
 @dataclass

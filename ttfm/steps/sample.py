@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from ttfm.devices import pick_device
 from ttfm.files import read_json, write_arrays
-from ttfm.provenance import now
-from ttfm.steps.columns import MAP_COLUMNS
+from ttfm.steps.columns import MAP_COLUMNS, METRIC_COLUMNS
 from ttfm.steps.common import (
     config_argument,
     images_argument,
@@ -20,11 +19,9 @@ from ttfm.steps.common import (
     read_config,
     record_argument,
     source_noise,
-    write_csv,
-    write_record,
 )
 from ttfm.steps.decoding import decoder, image_shape
-from ttfm.steps.scoring import failed_rows, write_metrics
+from ttfm.steps.scoring import Tables, completed, failed_rows, write_together
 from ttfm.steps.trained import Row, Trained, student_arguments
 
 if TYPE_CHECKING:
@@ -53,16 +50,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     path_argument(parser, "maps", "where to write the defects over a grid of times (CSV)", required=False)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run_all(runs: list[argparse.Namespace]) -> None:
     """Write images, their index, the first samples and rows on the flow; of a failed training, its reason."""
+    write_together(runs, _run)
+
+
+def _run(arguments: argparse.Namespace, tables: Tables) -> None:
     from ttfm.evaluation.catalogue import names
     from ttfm.evaluation.sample_sets import Set, write_sets
 
-    started = now()
     config = read_config(arguments.config)
     device = pick_device(config["device"])
     training = read_json(arguments.student_record)
-    identity = {"student": config["student"], "loss": config["loss"], "seed": config["seed"]}
+    identity = {"student": config["student"], "loss": config["loss"], "seed": training["config"]["seed"]}
     shape = (config["evaluation"]["samples"], *image_shape(config))
     decode = decoder(config, arguments.images, device)
     kept: dict[str, torch.Tensor] = {}
@@ -85,11 +85,9 @@ def run(arguments: argparse.Namespace) -> None:
             maps = list(student.maps()) if config["maps"] else []
     shown = config["evaluation"]["shown"]
     write_arrays(arguments.samples, {name: decode(samples[:shown]).numpy() for name, samples in kept.items()})
-    write_metrics(arguments.described, config, [identity | row for row in rows], device)
-    if arguments.maps:
-        who = {"problem": config["problem"]} | {key: identity[key] for key in ("student", "seed")}
-        write_csv(arguments.maps, [who | row for row in maps], MAP_COLUMNS)
-    write_record(arguments.record, config, device, started)
+    tables.add(arguments.described, completed(config, [identity | row for row in rows], device), METRIC_COLUMNS)
+    who = {"problem": config["problem"]} | {key: identity[key] for key in ("student", "seed")}
+    tables.add(arguments.maps, [who | row for row in maps], MAP_COLUMNS)
 
 
 class _Student(Trained):

@@ -9,18 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from ttfm.devices import pick_device
 from ttfm.files import read_arrays, read_json, require_content
-from ttfm.provenance import now
-from ttfm.steps.columns import SNAPSHOT_COLUMNS
+from ttfm.steps.columns import METRIC_COLUMNS, SNAPSHOT_COLUMNS
 from ttfm.steps.common import (
     config_argument,
     path_argument,
     read_config,
     record_argument,
-    write_csv,
-    write_record,
 )
 from ttfm.steps.decoding import image_shape
-from ttfm.steps.scoring import completed, write_metrics
+from ttfm.steps.scoring import Tables, completed, write_together
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,15 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     record_argument(parser)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run_all(runs: list[argparse.Namespace]) -> None:
     """Write every metric of every set; what is missing or failed says why."""
+    write_together(runs, _run)
+
+
+def _run(arguments: argparse.Namespace, tables: Tables) -> None:
     import numpy as np
 
     from ttfm.evaluation.image_scoring import ImageScorer
     from ttfm.evaluation.perceptual import load_lpips
     from ttfm.evaluation.sample_sets import read_sets
 
-    started = now()
     config = read_config(arguments.config)
     device = pick_device(config["device"])
     samples = read_sets(arguments.pixels, arguments.index)
@@ -88,10 +88,8 @@ def run(arguments: argparse.Namespace) -> None:
     with arguments.described.open(newline="", encoding="utf-8") as file:
         described = list(csv.DictReader(file))
     plain = [{key: value for key, value in row.items() if key not in times} for row in (*kept, *described)]
-    write_metrics(arguments.metrics, config, plain, device)
-    if arguments.snapshot_metrics:
-        write_csv(arguments.snapshot_metrics, completed(config, timed, device), SNAPSHOT_COLUMNS)
-    write_record(arguments.record, config, device, started)
+    tables.add(arguments.metrics, completed(config, plain, device), METRIC_COLUMNS)
+    tables.add(arguments.snapshot_metrics, completed(config, timed, device), SNAPSHOT_COLUMNS)
 
 
 def _folder(path: Path | None, argument: str, what: str) -> Path:

@@ -7,9 +7,19 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ttfm.provenance import device_name, source
+from ttfm.devices import pick_device
+from ttfm.provenance import device_name, now, source
 from ttfm.steps.columns import METRIC_COLUMNS
-from ttfm.steps.common import images_argument, labelled, path_argument, record_argument, teacher_field, write_csv
+from ttfm.steps.common import (
+    images_argument,
+    labelled,
+    path_argument,
+    read_config,
+    record_argument,
+    teacher_field,
+    write_csv,
+    write_record,
+)
 from ttfm.steps.stored import load_network
 
 if TYPE_CHECKING:
@@ -107,6 +117,34 @@ def histogram_row(
             samples = torch.cat([generate(x0.to(device), i * PIECE).cpu() for i, x0 in pieces])
     about = {"N": points, "split": "exact", "extractor": f"histogram-{BINS}"}
     return about | measured("kl_histogram", histogram_kl, data.probabilities(BINS), samples, data.half_width)
+
+
+class Tables:
+    """Tables that several runs of one process write together: a path that was given once takes the rows of all."""
+
+    def __init__(self) -> None:
+        self._found: dict[Path, tuple[list[dict[str, Any]], list[str]]] = {}
+
+    def add(self, path: Path | None, rows: Iterable[dict[str, Any]], columns: list[str]) -> None:
+        """Add rows to the table at ``path``, after those that are there; nothing where it was not asked for."""
+        if path:
+            self._found.setdefault(path, ([], columns))[0].extend(rows)
+
+    def write(self) -> None:
+        """Write all of them."""
+        for path, (rows, columns) in self._found.items():
+            write_csv(path, rows, columns)
+
+
+def write_together(runs: list[argparse.Namespace], run: Callable[[argparse.Namespace, Tables], None]) -> None:
+    """Do every run, then write the tables of all of them, and the provenance once at every path given for it."""
+    started, tables = now(), Tables()
+    for arguments in runs:
+        run(arguments, tables)
+    tables.write()
+    for path, arguments in {arguments.record: arguments for arguments in runs}.items():
+        config = read_config(arguments.config)
+        write_record(path, config, pick_device(config["device"]), started)
 
 
 def completed(config: dict[str, Any], rows: Iterable[dict[str, Any]], device: str) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The experiment, checked and resolved; names and file lists that the rules share."""
 
 import functools
+import gc
 import hashlib
 import math
 import os
@@ -17,6 +18,9 @@ from ttfm.locks import claim, tidy
 from ttfm.planning import plan
 from ttfm.reporting.names import figure_names, table_files
 from ttfm.steps.decoding import image_shape
+
+# A plan is many objects that stay; to look through them all time and again for some that do not takes a quarter of it.
+gc.set_threshold(100_000)
 
 # Only whoever is alone may clean up, and only a run itself may plan: a job that parses this again must do neither.
 MAIN = workflow.is_main_process
@@ -221,6 +225,18 @@ def student_start(wildcards, seeds=None):
     return found
 
 
+def kept_weights(wildcards):
+    """Weights kept while a student was trained, and other averages of them, of every seed: where they are scored."""
+    about = PLAN.configs[f"{wildcards.problem}/{wildcards.student}/evaluate.json"]
+    scored = {"snapshots": about.get("snapshots") or "headline" in about, "averages": "averages" in about}
+    folder = f"{ROOT}/{wildcards.problem}/{wildcards.student}"
+    return {
+        name: [f"{folder}/{seed}/{name}.safetensors" for seed in SEEDS]
+        for name, asked in scored.items()
+        if asked
+    }
+
+
 def timing_trajectories(wildcards):
     return (
         {"trajectories": f"{ROOT}/{wildcards.problem}/trajectories.npz"} if offline(wildcards.problem) else {}
@@ -328,6 +344,11 @@ def arguments_of(inputs):
 def runs(pattern):
     """`pattern` filled in for every run of the plan."""
     return [f"{ROOT}/{pattern}".format(problem=p, student=s, seed=n) for p, s, n in PLAN.runs]
+
+
+def students(pattern):
+    """`pattern` filled in for every student of every problem."""
+    return [f"{ROOT}/{pattern}".format(problem=p, student=s) for p in PROBLEMS for s in STUDENTS]
 
 
 def problems(pattern):

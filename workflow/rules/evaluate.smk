@@ -1,19 +1,19 @@
 rule evaluate:
     input:
-        config=each_seed(f"{ROOT}/plan/{{problem}}/{{student}}/{{seed}}/evaluate.json"),
+        unpack(kept_weights),
+        config=f"{ROOT}/plan/{{problem}}/{{student}}/evaluate.json",
         student=each_seed(rules.student.output.weights),
         student_record=each_seed(rules.student.output.record),
-        snapshots=each_seed(rules.student.output.snapshots),
         loss=loss_files,
         teacher=rules.teacher.output.weights,
         data=rules.data.output.arrays,
         solution=rules.solution.output.arrays,
     output:
-        metrics=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/metrics.csv"),
+        metrics=f"{ROOT}/{{problem}}/{{student}}/metrics.csv",
         samples=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/samples.npz"),
-        snapshots=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/snapshots.csv"),
-        maps=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/maps.csv"),
-        record=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/evaluation.json"),
+        snapshots=f"{ROOT}/{{problem}}/{{student}}/snapshots.csv",
+        maps=f"{ROOT}/{{problem}}/{{student}}/maps.csv",
+        record=f"{ROOT}/{{problem}}/{{student}}/evaluation.json",
     log:
         f"{ROOT}/logs/{{problem}}/{{student}}/evaluate.log",
     benchmark:
@@ -28,14 +28,15 @@ rule evaluate:
     params:
         made_of=made_of(
             DESCRIBING + modules("steps/columns.py", "steps/evaluate.py"),
-            f"{ROOT}/plan/{{problem}}/{{student}}/{{seed}}/evaluate.json",
+            f"{ROOT}/plan/{{problem}}/{{student}}/evaluate.json",
             losses=loss_files,
         ),
+        kept=arguments_of(kept_weights),
     message:
         "Score {wildcards.student} on {wildcards.problem}"
     shell:
         "python -m ttfm evaluate --config {input.config} --student {input.student}"
-        " --student-record {input.student_record} --snapshots {input.snapshots} --teacher {input.teacher} --data {input.data}"
+        " --student-record {input.student_record} {params.kept} --teacher {input.teacher} --data {input.data}"
         " --solution {input.solution} --metrics {output.metrics} --samples {output.samples}"
         " --snapshot-metrics {output.snapshots} --maps {output.maps} --record {output.record} 2> {log}"
 

@@ -4,11 +4,10 @@
 rule sample:
     input:
         unpack(states),
-        config=each_seed(f"{ROOT}/plan/{{problem}}/{{student}}/{{seed}}/evaluate.json"),
+        unpack(kept_weights),
+        config=f"{ROOT}/plan/{{problem}}/{{student}}/evaluate.json",
         student=each_seed(rules.student.output.weights),
         student_record=each_seed(rules.student.output.record),
-        snapshots=each_seed(rules.student.output.snapshots),
-        averages=each_seed(rules.student.output.averages),
         loss=loss_files,
         teacher=rules.teacher.output.weights,
         solution=rules.solution.output.arrays,
@@ -18,8 +17,8 @@ rule sample:
         index=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/images.json"),
         samples=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/samples.npz"),
         described=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/described.csv"),
-        maps=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/maps.csv"),
-        record=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/evaluation.json"),
+        maps=f"{ROOT}/{{problem}}/{{student}}/maps.csv",
+        record=f"{ROOT}/{{problem}}/{{student}}/evaluation.json",
     log:
         f"{ROOT}/logs/{{problem}}/{{student}}/sample.log",
     benchmark:
@@ -36,17 +35,17 @@ rule sample:
     params:
         made_of=made_of(
             DESCRIBING + modules("steps/columns.py", "steps/sample.py"),
-            f"{ROOT}/plan/{{problem}}/{{student}}/{{seed}}/evaluate.json",
+            f"{ROOT}/plan/{{problem}}/{{student}}/evaluate.json",
             losses=loss_files,
             decoder=decoder_files,
         ),
         images=images_argument,
+        kept=arguments_of(kept_weights),
     message:
         "Sample {wildcards.student} on {wildcards.problem}"
     shell:
         "python -m ttfm sample --config {input.config} {params.images} --student {input.student}"
-        " --student-record {input.student_record} --snapshots {input.snapshots}"
-        " --averages {input.averages} --teacher {input.teacher}"
+        " --student-record {input.student_record} {params.kept} --teacher {input.teacher}"
         " --solution {input.solution} --pixels {output.pixels} --index {output.index} --samples {output.samples}"
         " --described {output.described} --maps {output.maps} --record {output.record} 2> {log}"
 
@@ -166,9 +165,9 @@ rule score:
         solution=rules.solution.output.arrays,
         scored=scoring_files(*each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}")),
     output:
-        metrics=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/metrics.csv"),
-        snapshots=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/snapshots.csv"),
-        record=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/scored.json"),
+        metrics=f"{ROOT}/{{problem}}/{{student}}/metrics.csv",
+        snapshots=f"{ROOT}/{{problem}}/{{student}}/snapshots.csv",
+        record=f"{ROOT}/{{problem}}/{{student}}/scored.json",
     log:
         f"{ROOT}/logs/{{problem}}/{{student}}/score.log",
     benchmark:

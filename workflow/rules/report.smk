@@ -8,12 +8,12 @@ rule collect:
         config=EXPERIMENT,
         teachers=problems("{problem}/teacher/record.json") + problems("{problem}/teacher/curve.csv"),
         baselines=problems("{problem}/baselines/metrics.csv"),
-        metrics=runs("{problem}/{student}/{seed}/metrics.csv"),
+        metrics=students("{problem}/{student}/metrics.csv"),
         neighbours=neighbours("metrics.csv"),
         records=runs("{problem}/{student}/{seed}/record.json"),
         curves=runs("{problem}/{student}/{seed}/curve.csv"),
-        snapshots=runs("{problem}/{student}/{seed}/snapshots.csv"),
-        maps=runs("{problem}/{student}/{seed}/maps.csv"),
+        snapshots=students("{problem}/{student}/snapshots.csv"),
+        maps=students("{problem}/{student}/maps.csv"),
         timing=problems("{problem}/timing.csv"),
     output:
         metrics=report(
