@@ -148,6 +148,25 @@ def test_a_student_can_be_made_by_hand_with_provenance_beside_it(planned):
     assert header.startswith("experiment,problem,student,loss,seed,steps,metric,value,N,split,extractor")
 
 
+def test_a_table_given_once_has_the_rows_of_all_runs(planned):
+    chain = steps(planned)
+    for line in [*chain, *(line.replace("/itvm/0/", "/itvm/1/") for line in chain[3:])]:
+        main(line.split())
+    runs = [planned / "ring" / "itvm" / str(seed) for seed in (0, 1)]
+    apart = [(run / "m.csv").read_text().splitlines() for run in runs]
+    assert [{line.split(",")[4] for line in lines[1:]} for lines in apart] == [{"0"}, {"1"}]
+    joint, record = planned / "joint.csv", planned / "joint.json"
+    several = ("--student", "--student-record", "--samples")
+    line: list[str] = []
+    for word in chain[4].split():
+        given_twice = line and line[-1] in several
+        line += [word, word.replace("/itvm/0/", "/itvm/1/")] if given_twice else [word]
+    line[line.index("--metrics") + 1], line[line.index("--record") + 1] = str(joint), str(record)
+    main(line)
+    assert joint.read_text().splitlines() == apart[0] + apart[1][1:]
+    assert json.loads(record.read_text())["status"] == "ok"
+
+
 def test_several_averages_are_stored_beside_the_first(planned):
     config = planned / "plan" / "ring" / "teacher.json"
     run = json.loads(config.read_text())
