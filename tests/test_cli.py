@@ -167,6 +167,18 @@ def test_a_table_given_once_has_the_rows_of_all_runs(planned):
     assert json.loads(record.read_text())["status"] == "ok"
 
 
+def test_the_record_says_what_precision_auto_was(planned, monkeypatch):
+    config = planned / "plan" / "ring" / "teacher.json"
+    run = json.loads(config.read_text())
+    run["training"]["precision"] = "auto"
+    config.write_text(json.dumps(run))
+    monkeypatch.setattr("ttfm.flow.precision.fastest", lambda device: "bfloat16")
+    for line in steps(planned)[:2]:
+        main(line.split())
+    record = json.loads((planned / "ring" / "teacher" / "record.json").read_text())
+    assert record["config"]["training"]["precision"] == "bfloat16"
+
+
 def test_several_averages_are_stored_beside_the_first(planned):
     config = planned / "plan" / "ring" / "teacher.json"
     run = json.loads(config.read_text())

@@ -5,7 +5,7 @@ import torch
 
 from ttfm.flow.fields import LearnedField
 from ttfm.flow.flow_map import FlowMap
-from ttfm.flow.precision import evaluate
+from ttfm.flow.precision import evaluate, fastest
 from ttfm.networks.dit import DiT
 from ttfm.networks.unet import UNet
 
@@ -70,3 +70,15 @@ def test_times_are_embedded_in_full_precision(network):
         near = network.times(s, s + 1e-3) - network.times(s, s)
         assert near.dtype == torch.float32
     assert torch.equal(near, network.times(s, s + 1e-3) - network.times(s, s))
+
+
+@pytest.mark.parametrize(("able", "expected"), [({}, "float32"), ({"amx_bf16": True}, "bfloat16")])
+def test_auto_is_what_the_device_is_fast_at(network, monkeypatch, able, expected):
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx2": True, "avx512_bf16": False} | able)
+    fastest.cache_clear()
+    try:
+        assert fastest("cpu") == expected
+        assert fastest("cuda") == "bfloat16"
+        assert torch.equal(evaluate(network, *inputs(), "auto"), evaluate(network, *inputs(), expected))
+    finally:
+        fastest.cache_clear()

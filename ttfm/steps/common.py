@@ -193,8 +193,14 @@ def failure(record: Path) -> str:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A run's resolved JSON."""
-    return read_json(path)
+    """A run's resolved JSON, with the precision that "auto" is on this machine: records and states hold that."""
+    config = read_json(path)
+    if config.get("training", {}).get("precision") == "auto":
+        from ttfm.devices import pick_device
+        from ttfm.flow.precision import fastest
+
+        config["training"]["precision"] = fastest(pick_device(config["device"]))
+    return config
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]], columns: list[str]) -> None:

@@ -33,7 +33,8 @@ class TrainingOptions:
             averaged: less memory for the same step. What a loss computes of a whole batch it computes of a part. Every
             part has randomness of its own, so that numbers depend on the parts and not on the ranks.
         precision: of the networks' plain evaluations. "bfloat16" is autocast; forward-mode derivatives, the loss's own
-            arithmetic, weights and averages stay in float32. A CPU without instructions for it gets slower.
+            arithmetic, weights and averages stay in float32. A CPU without instructions for it gets slower; "auto" is
+            "bfloat16" on a GPU and on a CPU that has them, "float32" on another, and the record says which it was.
         channels_last: whether weights of convolutions and images lie channel by channel in memory, which tensor cores
             want; null: on a GPU.
         ema: decay of the evaluation EMA. Of several, the first is evaluated and stored as the weights, the others are
