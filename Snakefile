@@ -28,7 +28,7 @@ include: "workflow/rules/report.smk"
 
 # A training that stops at this limit keeps its state, and is tried again until it is done.
 if "TTFM_TRAIN_AT_MOST" in os.environ:
-    for name in ("teacher", "student"):
+    for name in ("teacher", "student", *map(group_name, GROUPS)):
         workflow.get_rule(name).restart_times = 100
 
 

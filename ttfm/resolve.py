@@ -1,5 +1,5 @@
-"""From a checked experiment to one JSON per run: everything that decides its result and nothing else, so that an edit
-of the experiment reruns what it changes and only that. Imports no torch.
+"""From a checked experiment to a JSON for every training, and one for a student's scores: all that decides the result
+and nothing else, so that an edit of the experiment reruns what it changes and only that. Imports no torch.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@ import pytest
 
 from ttfm.reporting.jobs import job_costs, training_share
 
+EXPERIMENT = {"problems": {"ring": {"kind": "points", "seeds": [0, 1, 2]}}, "config": {}}
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 
 
@@ -18,7 +19,7 @@ def test_cpu_time_is_summed_by_step_and_the_reports_own_is_left_out(tmp_path):
     job(tmp_path, "ring/itvm/0/evaluate", 20.0)
     job(tmp_path, "ring/data", "NA", memory="-")
     job(tmp_path, "figures", 500.0)
-    costs = job_costs(tmp_path)
+    costs = job_costs(tmp_path, EXPERIMENT)
     assert [(row["step"], row["jobs"], row["cpu_seconds"]) for row in costs] == [
         ("student", 2, 70.0),
         ("evaluate", 1, 20.0),
@@ -29,5 +30,14 @@ def test_cpu_time_is_summed_by_step_and_the_reports_own_is_left_out(tmp_path):
     assert training_share(costs) == pytest.approx(0.8)
 
 
+def test_jobs_that_the_experiment_no_longer_has_are_left_out(tmp_path):
+    for seed in range(4):
+        job(tmp_path, f"ring/itvm/{seed}/student", 10.0)
+    job(tmp_path, "gone/itvm/0/student", 10.0)
+    assert [row["jobs"] for row in job_costs(tmp_path, EXPERIMENT)] == [3]
+    together = EXPERIMENT | {"config": {"seeds_together": 2}}
+    assert [row["jobs"] for row in job_costs(tmp_path, together)] == [2]
+
+
 def test_without_snakemake_there_is_nothing_to_tell(tmp_path):
-    assert job_costs(tmp_path) == [] and training_share([]) == 0
+    assert job_costs(tmp_path, EXPERIMENT) == [] and training_share([]) == 0

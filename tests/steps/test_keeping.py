@@ -189,6 +189,38 @@ def test_what_decides_a_training_is_in_its_identity(tmp_path):
     assert identity(arguments, config | {"loss_modules": [str(loss)]}, "cpu") != mine
 
 
+def test_seeds_go_on_from_what_was_saved_at_once(tmp_path):
+    def keeper():
+        found = [(argparse.Namespace(state=tmp_path / str(seed)), CONFIG | {"seed": seed}) for seed in (0, 1)]
+        return Keeper(found, "cpu")
+
+    def save(seed, saved):
+        assert keeper().states[seed].save(State(saved[seed], {"weight": torch.ones(1)}, {"saved": saved}))
+
+    def steps():
+        return [state and state.step for state in keeper().newest()]
+
+    assert steps() == [None, None]
+    save(0, [10, 10])
+    # Killed before the second seed's first: alone it would end with other numbers.
+    assert steps() == [None, None]
+    save(1, [10, 10])
+    assert steps() == [10, 10]
+    save(0, [20, 20])
+    assert steps() == [10, 10]
+    save(1, [20, 20])
+    newest = next((tmp_path / "1").glob("*/step-000000020.safetensors"))
+    newest.write_bytes(newest.read_bytes()[:-1])
+    assert steps() == [10, 10]
+    # Since one of them failed they train one after another.
+    save(0, [15, 10])
+    save(1, [15, 10])
+    assert steps() == [15, 10]
+    save(0, [40, 10])
+    save(0, [50, 10])
+    assert steps() == [50, 10]
+
+
 @pytest.mark.parametrize("variable", [SAVE_EVERY, TRAIN_AT_MOST])
 @pytest.mark.parametrize("text", ["soon", "0", "-1", "nan"])
 def test_a_time_that_is_none_is_refused_by_the_name_of_its_variable(variable, text, monkeypatch):

@@ -1,6 +1,7 @@
 """Several seeds given to one call of the student step: trained at once, with a seed's own files and numbers."""
 
 import copy
+import json
 
 import pandas as pd
 import pytest
@@ -11,8 +12,9 @@ from tests.registry import with_registry
 from tests.workflow.project import POINTS
 from ttfm.cli import main
 from ttfm.exits import TRY_AGAIN
-from ttfm.files import read_json
+from ttfm.files import read_json, write_json
 from ttfm.planning import plan
+from ttfm.training.states import _seal
 
 SEEDS = (0, 1)
 FILES = dict.fromkeys(("weights", "snapshots", "averages"), "safetensors") | {"curve": "csv", "record": "json"}
@@ -114,3 +116,18 @@ def test_seeds_that_were_stopped_go_on_together(root):
             found, expected = (load_file(at / f"{name}.safetensors") for at in (folder, other))
             assert all(torch.equal(value, expected[key]) for key, value in found.items())
         assert not (folder / "state").exists()
+
+
+def test_a_seed_that_failed_stays_so_when_the_others_go_on(root):
+    made = root / "ring" / "cd-failed"
+    states = ["--state", *(str(made / str(seed) / "state") for seed in SEEDS)]
+    with pytest.raises(SystemExit):
+        train(root, "cd", "failed", SEEDS, *states, "--train-at-most", "0.02")
+    (newest,) = list((made / "1" / "state").glob("*/step-*.json"))[-1:]
+    about = read_json(newest)
+    del about["seal"]
+    about["numbers"] |= {"status": "failed", "reason": "it broke"}
+    write_json(newest, about | {"seal": _seal(json.dumps(about, sort_keys=True))})
+    first, second = (read_json(folder / "record.json") for folder in train(root, "cd", "failed", SEEDS, *states))
+    assert (first["status"], first["together"]) == ("ok", 1)
+    assert (second["status"], second["reason"], second["iterations"]) == ("failed", "it broke", about["step"])

@@ -211,6 +211,19 @@ def test_a_diverged_teacher_fails_its_problem_and_the_page_is_built(tmp_path):
     assert "the teacher failed: non-finite" in (folder / "report/points/index.html").read_text(encoding="utf-8")
 
 
+def test_trainings_in_pieces_chain_by_themselves_seeds_that_train_together_too(tmp_path, monkeypatch):
+    folder = checkout(tmp_path / "project")
+    config = json.loads(json.dumps(POINTS)) | {"seeds": [0, 1], "seeds_together": 2, "students": {"cd": {"loss": "cd"}}}
+    config["problems"]["ring"]["training"]["iterations"] = 3
+    # Less than a step: every piece is one.
+    monkeypatch.setenv("TTFM_TRAIN_AT_MOST", "0.001")
+    snakemake(folder, *write(folder, config), "--until", "student_0_1")
+    made = folder / "results" / "points" / "ring"
+    for path in (made / "teacher", made / "cd" / "0", made / "cd" / "1"):
+        # A consistency student is given the teacher's samples on top of its own.
+        assert json.loads((path / "record.json").read_text())["resumed"][:2] == [1, 2]
+
+
 def test_snapshots_starts_and_maps_reach_their_tables(tmp_path):
     folder = checkout(tmp_path / "project")
     config = json.loads(json.dumps(POINTS))

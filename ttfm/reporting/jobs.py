@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ AFTER = ("collect", "tables", "figures", "page")
 """The steps of the report itself, which are not over when it is written."""
 
 
-def job_costs(folder: Path) -> list[dict[str, Any]]:
+def job_costs(folder: Path, experiment: Mapping[str, Any]) -> list[dict[str, Any]]:
     """CPU time and memory of the jobs by step, the costliest first; empty where the steps ran without Snakemake.
 
     Args:
         folder: ``results/<experiment>``; Snakemake keeps one table a job in its ``benchmarks``.
+        experiment: the content of ``experiment.json``. Tables of jobs that it no longer has are left out.
 
     Returns:
         Dictionaries with ``step``, ``jobs``, ``cpu_seconds``, their ``share`` of all, and the largest job's
@@ -25,7 +27,7 @@ def job_costs(folder: Path) -> list[dict[str, Any]]:
     """
     rows = []
     for path in sorted((folder / "benchmarks").rglob("*.tsv")):
-        if path.stem not in AFTER:
+        if path.stem not in AFTER and (path.stem != "student" or _has(experiment, path)):
             # Snakemake writes "-" or "NA" for a job too short to be sampled.
             job = pd.read_csv(path, sep="\t", na_values=["-", "NA"]).iloc[-1]
             rows.append({"step": path.stem, "cpu_seconds": job["cpu_time"], "peak_memory_mb": job["max_rss"]})
@@ -38,6 +40,18 @@ def job_costs(folder: Path) -> list[dict[str, Any]]:
     costs["share"] = costs["cpu_seconds"] / max(costs["cpu_seconds"].sum(), 1e-9)
     found = costs.sort_values("cpu_seconds", ascending=False).round(4).reset_index()
     return [{str(key): value for key, value in row.items()} for row in found.to_dict("records")]
+
+
+def _has(experiment: Mapping[str, Any], path: Path) -> bool:
+    """Whether an experiment has the job of a student whose table lies at ``<problem>/<student>/<seed>/student.tsv``.
+
+    Of seeds that train together the first has the table.
+    """
+    problem, _, seed = path.parts[-4:-1]
+    if not (about := experiment["problems"].get(problem)):
+        return False
+    together = experiment["config"].get("seeds_together", 1) if about["kind"] == "points" else 1
+    return seed in map(str, about["seeds"][::together])
 
 
 def training_share(costs: list[dict[str, Any]]) -> float:

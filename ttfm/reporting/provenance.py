@@ -48,7 +48,7 @@ def provenance(data: Results) -> dict[str, Any]:
     source = data.experiment.get("source", "")
     commands = [f"git checkout {commits[0]}"] if len(commits) == 1 else []
     commands += [f"make report EXPERIMENT={shlex.quote(source)}"]
-    jobs = job_costs(data.folder)
+    jobs = job_costs(data.folder, data.experiment)
     return {
         "commits": commits,
         "dirty": any(r.get("dirty") for r in made),

@@ -120,9 +120,24 @@ class Keeper:
         if not self.states:
             return [None] * self._count
         # The first rank sets aside what is damaged; the others look when it has done so.
-        found = [states.newest() for states in self.states] if self._ranks.rank == 0 else []
+        found = self._newest() if self._ranks.rank == 0 else []
         self._ranks.wait()
-        return found if self._ranks.rank == 0 else [states.newest() for states in self.states]
+        return found if self._ranks.rank == 0 else self._newest()
+
+    def _newest(self) -> list[State | None]:
+        if self._count == 1:
+            return [self.states[0].newest()]
+        kept = [list(states.whole()) for states in self.states]
+        for newest in kept[0]:
+            # Of what was saved at once: a process may die, or a disk fill up, between the states of two seeds.
+            saved = newest.numbers["saved"]
+            found = [next((state for state in states if state.numbers["saved"] == saved), None) for states in kept]
+            if None not in found:
+                return found
+        if not all(kept) and all(len(set(state.numbers["saved"])) == 1 for states in kept for state in states):
+            # The first save was not finished. Alone from here, some of them would get other numbers than together.
+            return [None] * self._count
+        return [states[0] if states else None for states in kept]
 
     def after_step(self, state: Callable[[], list[State]]) -> None:
         """Save ``state()``, the state of each training, if it is time to.
@@ -147,6 +162,8 @@ class Keeper:
             return
         # On every rank: it may find that a step was not finite, which must end them all.
         found = state()
+        for each in found:
+            each.numbers["saved"] = [state.step for state in found]
         # Every one of them, even if another could not be.
         stored = [s.save(each) for s, each in zip(self.states, found, strict=True)] if self._ranks.rank == 0 else []
         saved = all(stored)

@@ -1,4 +1,4 @@
-"""What the evaluate and the baselines step share: their inputs, and rows of the long table."""
+"""What the steps that score share: inputs, rows of the long table, and tables with the rows of several runs."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def _run(runs: list[_Run], device: str) -> None:
             run.begin(stack, state)
             bar.update(run.done)
         states = lambda: [run.state() for run in runs]  # noqa: E731
-        if several := together(trainers):
+        if several := together(trainers) if all(run.status == "ok" for run in runs) else None:
             for run in runs:
                 run.together = len(runs)
             for found in several.run():

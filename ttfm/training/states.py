@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,12 +80,17 @@ class States:
         return True
 
     def newest(self) -> State | None:
-        """The newest state that is whole and of this training; None without one.
+        """The newest of :meth:`whole`; None without one."""
+        return next(self.whole(), None)
+
+    def whole(self) -> Iterator[State]:
+        """The states that are whole and of this training, the newest first.
 
         Files that are damaged are set aside, with a message. Only for the one process that trains: what another that
         was killed has left half-written is removed.
         """
         self._sweep()
+        any_whole = False
         for path in sorted(self.folder.glob("step-*.json"), reverse=True):
             try:
                 about = json.loads(path.read_text(encoding="utf-8"))
@@ -96,9 +102,14 @@ class States:
                 tensors = path.with_suffix(".safetensors")
                 if (found := sha256(tensors)) != about["sha256"]:
                     raise ValueError(f"expected sha256 {about['sha256']} of its tensors, found {found}")
-                return State(about["step"], load_file(tensors, device="cpu"), about["numbers"])
+                state = State(about["step"], load_file(tensors, device="cpu"), about["numbers"])
             except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
                 _set_aside(path, error)
+            else:
+                any_whole = True
+                yield state
+        if any_whole:
+            return
         if others := [path for path in self.root.glob("*/step-*.json") if path.parent != self.folder]:
             log.warning(
                 "%s: %d states of a training with another configuration, code, data or teacher, which cannot be gone on"
@@ -106,7 +117,6 @@ class States:
                 self.root,
                 len(others),
             )
-        return None
 
     def clear(self) -> None:
         """Remove all states, those of other identities too; what was set aside stays."""

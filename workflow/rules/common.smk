@@ -63,6 +63,12 @@ def each_seed(pattern):
 TOGETHER = PLAN.experiment["config"]["seeds_together"]
 GROUPS = [SEEDS[first : first + TOGETHER] for first in range(0, len(SEEDS), TOGETHER)] if TOGETHER > 1 else []
 
+
+def group_name(seeds):
+    """The rule that trains a group of seeds."""
+    return f"student_{'_'.join(map(str, seeds))}"
+
+
 # Processes that train one network together. What is no number is refused by the trainings, in words.
 RANKS = os.environ.get("TTFM_RANKS", "1")
 RANKS = int(RANKS) if RANKS.isdigit() else 1

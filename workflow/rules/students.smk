@@ -58,7 +58,7 @@ for group in GROUPS:
 
     rule:
         name:
-            f"student_{'_'.join(map(str, group))}"
+            group_name(group)
         input:
             unpack(states),
             unpack(functools.partial(student_start, seeds=group)),
