@@ -63,4 +63,4 @@ def _import_faults(teacher: Config, closed_form: bool, where: str) -> list[str]:
 def _solver_faults(evaluation: Config, where: str) -> list[str]:
     if evaluation["solver"] != "dopri5" or find_spec("torchdiffeq"):
         return []
-    return [f"{where}: 'dopri5' needs torchdiffeq, which is not installed; pip install 'ttfm[dopri5]', or take 'rk4'"]
+    return [f"{where}: 'dopri5' needs torchdiffeq, which is not installed; pip install -e '.[dopri5]', or take 'rk4'"]

@@ -30,7 +30,7 @@ def dopri5(field: Field, x: Tensor, times: Tensor, rtol: float = 1e-5, atol: flo
     try:
         from torchdiffeq import odeint
     except ImportError:
-        raise ValueError("solver 'dopri5' needs torchdiffeq: pip install 'ttfm[dopri5]', or take 'rk4'") from None
+        raise ValueError("solver 'dopri5' needs torchdiffeq: pip install -e '.[dopri5]', or take 'rk4'") from None
 
     def velocity(t: Tensor, state: Tensor) -> Tensor:
         return field(t.to(state).expand(len(state)), state)

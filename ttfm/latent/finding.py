@@ -19,7 +19,7 @@ Config = dict[str, Any]
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 CLASS = "AutoencoderKL"
-MISSING = "latents need diffusers, which is not installed; pip install 'ttfm[latent]'"
+MISSING = "latents need diffusers, which is not installed; pip install -e '.[latent]'"
 
 
 class AutoencoderUnavailable(ValueError):

@@ -52,7 +52,7 @@ def event_files(folder: Path | None, done: int = 0) -> Iterator[Writer]:
     except ImportError:
         raise ValueError(
             "--tensorboard or TTFM_TENSORBOARD: the package tensorboard is not installed; pip install"
-            " 'ttfm[tensorboard]', or leave it out"
+            " -e '.[tensorboard]', or leave it out"
         ) from None
     with SummaryWriter(str(folder), purge_step=done + 1 if done else None) as writer:
         yield writer
