@@ -187,7 +187,7 @@ def test_a_teacher_learns_a_velocity_from_data(tiny, problem, asked, message):
 def test_a_missing_solver_is_named_and_its_tolerances_reach_the_solution(tiny, monkeypatch):
     put(tiny, "problems/digits/evaluation/solver", "dopri5")
     monkeypatch.setattr("ttfm.problem_checks.find_spec", lambda name: None)
-    with pytest.raises(ExperimentError, match=r"solver: 'dopri5' needs torchdiffeq, .* pip install 'ttfm\[dopri5\]'"):
+    with pytest.raises(ExperimentError, match=r"solver: 'dopri5' needs torchdiffeq, .* pip install -e '\.\[dopri5\]'"):
         resolved(copy.deepcopy(tiny))
     monkeypatch.setattr("ttfm.problem_checks.find_spec", lambda name: name)
     asked = resolved(tiny).configs["digits/solution.json"]["evaluation"]

@@ -30,7 +30,7 @@ def test_the_error_is_about_the_tolerance():
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchdiffeq", None)
-    with pytest.raises(ValueError, match=r"pip install 'ttfm\[dopri5\]', or take 'rk4'"):
+    with pytest.raises(ValueError, match=r"pip install -e '\.\[dopri5\]', or take 'rk4'"):
         list(dopri5(FIELD, torch.zeros(2, 2), TIMES))
 
 

@@ -116,7 +116,7 @@ def test_scale_and_shift_are_the_autoencoders_unless_the_experiment_says_otherwi
 
 def test_without_diffusers_the_message_names_the_extra(folder, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "diffusers", None)
-    with pytest.raises(ValueError, match=r"pip install 'ttfm\[latent\]'"):
+    with pytest.raises(ValueError, match=r"pip install -e '\.\[latent\]'"):
         load_pretrained(folder, ENTRY, 1)
 
 

@@ -31,7 +31,7 @@ def resolved(config):
 def test_states_are_latents_and_images_are_what_is_measured(config):
     plan = resolved(config)
     latent = LATENT | {"sha256": None, "scale": None, "shift": None, "posterior": "sample"}
-    for name in ("teacher", "solution", "baselines", "score", "itvm/0/student", "itvm/0/evaluate"):
+    for name in ("teacher", "solution", "baselines", "score", "itvm/0/student", "itvm/evaluate"):
         content = plan.configs[f"digits/{name}.json"]
         assert content["shape"] == [2, 4, 4] and content["latent"] == {"images": [1, 8, 8]} | latent
     assert plan.configs["digits/latents.json"]["flips"] is False
@@ -87,7 +87,7 @@ def test_an_autoencoder_that_is_at_hand_is_looked_at(config, tmp_path):
 def test_the_missing_package_is_named_with_the_extra(config, monkeypatch):
     monkeypatch.setattr("ttfm.latent.finding.find_spec", lambda name: None)
     with pytest.raises(
-        ExperimentError, match=r"digits\.latent: latents need diffusers, .* pip install 'ttfm\[latent\]'"
+        ExperimentError, match=r"digits\.latent: latents need diffusers, .* pip install -e '\.\[latent\]'"
     ):
         resolved(config)
 

@@ -251,7 +251,7 @@ def test_saving_waits_so_long_that_it_costs_two_percent(tmp_path, monkeypatch):
     keeper.states = [Slow()]
     while clock[0] < 200:
         clock[0] += 0.5
-        keeper.after_step(lambda: [argparse.Namespace(step=1)])
+        keeper.after_step(lambda: [State(1, {}, {})])
     assert saves == [10.0, 61.0, 112.0, 163.0]
 
 

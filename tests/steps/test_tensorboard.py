@@ -17,7 +17,7 @@ def test_without_a_folder_nothing_is_imported(monkeypatch):
 
 def test_a_missing_package_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ValueError, match=r"pip install 'ttfm\[tensorboard\]'"), event_files(tmp_path):
+    with pytest.raises(ValueError, match=r"pip install -e '\.\[tensorboard\]'"), event_files(tmp_path):
         pass
 
 
