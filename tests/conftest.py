@@ -31,6 +31,8 @@ def _single_thread():
 
 
 def pytest_collection_modifyitems(config, items):
+    # Long files first, so that at the end no worker waits for one of them.
+    items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
     if not config.getoption("slow"):
         for item in items:
             if item.get_closest_marker("slow"):
