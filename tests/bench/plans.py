@@ -50,6 +50,5 @@ def _of(runs: int, together: int, folder: Path, problems: int, students: int, se
         "first plan, seconds": times[0].wall,
         "second plan, seconds": times[1].wall,
         "second plan, CPU seconds": times[1].cpu,
-        "memory, MB": times[1].memory,
         "files of the plan": len(plan),
     }

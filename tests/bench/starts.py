@@ -35,11 +35,10 @@ def measure(device: str, only: str = "") -> list[dict[str, Any]]:
 
 
 class Cost(NamedTuple):
-    """What a command took: CPU time and wall time in seconds, and the most memory of one of its processes in MB."""
+    """What a command took: CPU time and wall time in seconds."""
 
     cpu: float
     wall: float
-    memory: float
 
 
 def timed(command: list[str], **options: Any) -> Cost:
@@ -50,4 +49,4 @@ def timed(command: list[str], **options: Any) -> Cost:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
-    return Cost(used.ru_utime + used.ru_stime, time.perf_counter() - started, used.ru_maxrss / 1024)
+    return Cost(used.ru_utime + used.ru_stime, time.perf_counter() - started)
