@@ -5,7 +5,7 @@ import pytest
 
 from tests.reporting import synthetic
 from ttfm.reporting.markup import latex, markdown
-from ttfm.reporting.methods import COLUMNS, methods_table, summarise_methods, target_words
+from ttfm.reporting.methods import COLUMNS, methods_table, summarise_methods, target_words, teacher_words
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_one_row_per_student(data, experiment):
     assert list(methods.columns) == [*COLUMNS, "relative:ring", "relative:digits"]
     rows = methods.set_index("student")
     assert rows.loc["itvm", ["family", "learns", "teacher", "derivative", "target", "offline"]].tolist() == [
-        "Lagrangian", "the jump between any two times", "needed", "no", "EMA 0.9", "no",
+        "Lagrangian", "the jump between any two times", "velocity", "no", "EMA 0.9", "no",
     ]  # fmt: skip
     assert rows.loc["meanflow", ["teacher", "derivative", "target"]].tolist() == ["none", "yes", "–"]
     # 1.5 fm steps on the ring, 10 % more on digits; the third was not timed on digits.
@@ -79,3 +79,20 @@ def test_a_student_that_goes_on_from_another_says_from_which(data, experiment):
     plan = experiment | {"students": {n: about | {"start": "cd"} for n, about in experiment["students"].items()}}
     methods = summarise_methods(plan, data.records, data.timing).set_index("student")
     assert methods.loc["itvm", "start"] == "Consistency distillation"
+
+
+def test_what_is_taken_from_a_teacher(data, experiment):
+    about = experiment["students"]["meanflow"]
+    taken = {
+        "stored": {"offline": True},
+        "fine-tuned": {"starts_from_teacher": True},
+        "alone": {},
+        "later": {"start": "stored"},
+        "online": {"needs_teacher": True, "starts_from_teacher": True},
+    }
+    students = {name: about | {"offline": False} | own for name, own in taken.items()}
+    found = {name: teacher_words(name, {"students": students}) for name in students}
+    assert found == {
+        "stored": "trajectories", "fine-tuned": "weights", "alone": "none", "later": "trajectories",
+        "online": "velocity",
+    }  # fmt: skip

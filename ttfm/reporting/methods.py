@@ -14,12 +14,13 @@ from ttfm.reporting.summary import joined
 from ttfm.reporting.tables import ABSENT, Cell, Row, Table
 
 RULES = (
-    "Learns: the quantity that the network is trained to give. Teacher: whether the loss needs a flow model trained "
-    "before. Derivative: whether a step takes a forward-mode derivative (JVP) of the network. Target network: what "
-    "stands in for the student where its own output is a target – a copy through which no gradient flows, a moving "
-    "average (EMA, with its rate), or a copy frozen for a stage of training. Offline data: whether it trains on "
-    "stored trajectories of the teacher. Step: time of one training step divided by that of one step of flow matching "
-    "with the same network and batch, measured in turns in one process; a range is over problems."
+    "Learns: the quantity that the network is trained to give. Teacher: what the training takes from a flow model that "
+    "was trained before; where that is its weights alone, they are the start. Derivative: whether a step takes a "
+    "forward-mode derivative (JVP) of the network. Target network: what stands in for the student where its own output "
+    "is a target – a copy through which no gradient flows, a moving average (EMA, with its rate), or a copy frozen for "
+    "a stage of training. Offline data: whether it trains on stored trajectories of the teacher. Step: time of one "
+    "training step divided by that of one step of flow matching with the same network and batch, measured in turns in "
+    "one process; a range is over problems."
 )
 COLUMNS = [
     *("student", "title", "family", "loss", "learns", "teacher", "start", "derivative", "target", "offline"),
@@ -73,6 +74,16 @@ def start_words(about: Mapping[str, Any], experiment: Mapping[str, Any]) -> str:
     return "teacher" if about["starts_from_teacher"] else "random weights"
 
 
+def teacher_words(name: str, experiment: Mapping[str, Any]) -> str:
+    """What a student's training takes from a flow model trained before; "none" if it takes nothing."""
+    about = experiment["students"][name]
+    taken = [word for word, key in (("velocity", "needs_teacher"), ("trajectories", "offline")) if about.get(key)]
+    if not taken and about.get("start"):
+        # What an earlier stage took is in the weights that this one goes on from.
+        return teacher_words(about["start"], experiment)
+    return ", ".join(taken or (["weights"] if about["starts_from_teacher"] else ["none"]))
+
+
 def summarise_methods(
     experiment: Mapping[str, Any],
     records: Mapping[tuple[str, str, int | None], Mapping[str, Any]],
@@ -96,7 +107,7 @@ def summarise_methods(
             "student": name,
             **{key: str(about.get(key, "")) for key in ("title", "family", "loss", "source", "note")},
             "learns": LEARNS.get(about["learns"], about["learns"]),
-            "teacher": "needed" if about["needs_teacher"] else "none",
+            "teacher": teacher_words(name, experiment),
             "start": start_words(about, experiment),
             "derivative": _of_records(records, experiment, name, lambda loss: _YES[bool(loss["uses_jvp"])]),
             "target": _of_records(records, experiment, name, target_words),
