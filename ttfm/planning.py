@@ -44,6 +44,8 @@ def registry_description(results: Path, loss_modules: tuple[str, ...] = ()) -> d
 def impossible_combinations(resolved: Plan, results: Path) -> list[str]:
     """What the options' schemas cannot tell, found by building every network and loss once; cached like the registry.
 
+    Losses of ``loss_modules`` take a step on the networks that they are to train.
+
     Args:
         resolved: the plan; only distinct entries are built.
         results: folder of all results.
@@ -56,6 +58,8 @@ def impossible_combinations(resolved: Plan, results: Path) -> list[str]:
         if student and isinstance(config["loss"], dict):
             stored = resolved.configs.get(f"{problem}/trajectories.json", {}).get("trajectories", {})
             loss = {"part": "loss", "config": config["loss"], "kept": stored.get("kept", 0)}
+            if config["loss_modules"]:
+                loss["network"] = config["network"]
             entries[f"students.{student} (on {problem})"] = loss
             entries[f"students.{student}.training (on {problem})"] = {"part": "training", "config": config["training"]}
         if config.get("evaluation", {}).get("histogram_samples"):

@@ -30,6 +30,7 @@ from ttfm.networks.dit import DiT
 from ttfm.networks.mlp import MLP
 from ttfm.networks.unet import UNet
 from ttfm.options import schema_of
+from ttfm.training.rehearsal import rehearse
 from ttfm.training.trainer import TrainingOptions
 
 NETWORKS: dict[str, Any] = {"mlp": MLP, "unet": UNet, "dit": DiT}
@@ -124,7 +125,8 @@ def loss_files(loss: type[Loss], loss_modules: Sequence[str]) -> list[str]:
 def impossible(plan: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Build every network (without memory for its weights), loss and training schedule of a plan once.
 
-    What a schema cannot say, such as sides that a patch does not divide, is said by the constructors' own errors.
+    What a schema cannot say, such as sides that a patch does not divide, is said by the constructors' own errors. A
+    loss that comes with its ``network``, one from outside the package, takes a step on it.
 
     Args:
         plan: by the place in the experiment to name in messages: ``part``, which is "network", "loss", "training",
@@ -160,6 +162,9 @@ def _build(entry: dict[str, Any]) -> None:
             raise ValueError(
                 f"it needs {loss.intervals} stored intervals, and trajectories.kept stores {entry['kept'] - 1}"
             )
+        if "network" in entry:
+            shape = tuple(entry["shape"])
+            rehearse(loss, build_network(entry["network"], shape), shape, entry["kept"])
 
 
 def build_network(config: dict[str, Any], shape: tuple[int, ...]) -> nn.Module:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ttfm.evaluation import defects
-from ttfm.evaluation.defects import semigroup_defect, tangent_defect
+from ttfm.evaluation.defects import semigroup_defect, semigroup_map, tangent_defect, tangent_map
 
 MEAN, STD = torch.tensor([1.0, -2.0], dtype=torch.float64), 0.5
 TIMES = torch.linspace(0, 1, 33, dtype=torch.float64)
@@ -89,6 +89,22 @@ def test_the_tangent_defect_leaves_out_the_stiff_end():
 
     assert tangent_defect(Bent(), velocity, TIMES, paths()) == 0
     assert tangent_defect(Bent(), velocity, TIMES, paths(), latest=1.0) > 1e5
+
+
+def test_the_maps_of_defects_are_those_of_single_pairs_and_times():
+    states = torch.zeros(len(TIMES), 4, 2, dtype=torch.float64)
+    found = {(s, t): value for s, t, value in semigroup_map(Bent(), TIMES, states, cells=4)}
+    quarters = [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert sorted(found) == [(s, t) for s in quarters for t in quarters if s < t]
+    # Two jumps of half the time against one: (1/4 + 1/4 - 1) (t - s)^2 |e|.
+    for (s, t), value in found.items():
+        assert value == pytest.approx(2.5 * (t - s) ** 2, rel=1e-12)
+
+    def velocity(t, x):
+        return t[:, None] * torch.tensor([0.6, 0.8], dtype=torch.float64).expand_as(x)
+
+    assert dict(tangent_map(Bent(), velocity, TIMES, states, cells=4)) == pytest.approx({s: s for s in quarters[:-1]})
+    assert [t for t, _ in tangent_map(Bent(), velocity, TIMES, states, cells=4, latest=1.0)] == quarters
 
 
 def test_states_come_from_the_path_at_the_first_time():

@@ -1,5 +1,6 @@
 """A loss that cannot be used is an error when the experiment is planned, named by file and line."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -180,6 +181,13 @@ def test_a_file_that_is_no_python_is_named(tmp_path):
     assert "no Python file; its name must end in .py" in fault(tmp_path / "mine.txt")
 
 
+@pytest.mark.parametrize("loss", load_modules().values(), ids=lambda loss: loss.name)
+def test_every_loss_says_what_it_computes_and_what_it_costs(loss):
+    about = inspect.getdoc(loss)
+    assert ".. math::" in about
+    assert re.search(r"\bCost\b", about)
+
+
 def test_a_name_is_taken_once():
     class Impostor(LFMD):
         pass
@@ -204,6 +212,18 @@ def test_planning_shows_the_message_alone(write, tmp_path):
         f"the experiment cannot be planned:\n{path}:{line}: the loss Mine cannot be used: "
         "learns: 'data' is not allowed; one of 'velocity', 'to_data', 'any_to_any', 'own'"
     )
+
+
+def test_terms_that_are_not_values_per_sample_end_the_planning(write, tmp_path):
+    text = (
+        GOOD[: GOOD.index('"""One term."""')] + '"""One term."""\n        return student.velocity(batch.s, batch.x0)\n'
+    )
+    path = write(text)
+    config = yaml.safe_load((ROOT / "workflow" / "experiments" / "tiny.yaml").read_text())
+    config |= {"loss_modules": [str(path)], "students": config["students"] | {"mine": {"loss": "mine"}}}
+    with pytest.raises(ValueError, match=r"students\.mine \(on \w+\): .*: terms returned a tensor of shape") as error:
+        plan(config, "tiny.yaml", with_registry(tmp_path / "results"))
+    assert f"{path}:{lines(text[: text.index('def terms')])}: " in str(error.value)
 
 
 def test_a_path_below_the_working_directory_is_shown_as_it_is_written(write):

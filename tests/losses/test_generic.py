@@ -110,6 +110,8 @@ def test_target_teacher_and_derivatives_are_used_exactly_where_declared(case):
     assert (sum(target.calls.values()) > 0) == wants_target(case.loss)
     assert (teacher.calls > 0) == case.loss.needs_teacher
     assert (student.calls["jvp"] + target.calls["jvp"] > 0) == case.loss.uses_jvp
+    through = student.calls["jvp-backward"] > 0
+    assert through == case.loss.trains_through_jvp, f"a gradient flows through the derivative: {through}"
 
 
 def test_randomness_comes_from_the_batch_alone(case):

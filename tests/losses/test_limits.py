@@ -13,7 +13,7 @@ from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.interpolant import expand
 from ttfm.flow.solvers import heun
 from ttfm.losses import load_modules
-from ttfm.losses.base import squared_norm
+from ttfm.losses.base import Batch, squared_norm
 from ttfm.losses.self_distillation import semigroup_average
 from ttfm.networks.mlp import MLP
 
@@ -201,6 +201,33 @@ def test_splitmeanflow_regresses_on_the_semigroup_target(student, teacher):
     assert torch.allclose(goal, semigroup_average(target, s, t, x, fraction))
     *_, mirrored = LOSSES["psd"](intermediate="uniform")._jump(batch(), target)
     assert torch.allclose(mirrored, semigroup_average(target, s, t, x, 1 - fraction))
+
+
+@dataclasses.dataclass(frozen=True)
+class Split(Batch):
+    """A batch whose uniform numbers are all the same."""
+
+    share: float = 1.0
+
+    def uniform(self):
+        return torch.full_like(self.s, self.share)
+
+
+def test_splitmeanflow_becomes_meanflow_as_its_first_jump_gets_short(student):
+    """Its residual by the share of the first jump tends to MeanFlow's with the own diagonal as the velocity."""
+    meanflow = LOSSES["meanflow_distill"](power=0.0, diagonal=0.0)
+    expected, expected_gradient = of_loss(meanflow, student, None, student.velocity)
+    errors = []
+    for share in (1e-2, 1e-3, 1e-4):
+        with torch.no_grad():
+            s, t, x, goal = LOSSES["splitmeanflow"]()._jump(Split(**vars(batch()), share=share), student)
+        residual = student.average_velocity(s, t, x) - goal
+        slope = gradient(squared_norm(residual).mean() / share, student)
+        value = squared_norm(residual / share)
+        errors.append([distance(value, expected["eulerian"]), distance(slope, expected_gradient)])
+    for previous, now in itertools.pairwise(errors):
+        assert all(0.05 < b / a < 0.2 for a, b in zip(previous, now, strict=True)), errors
+    assert max(errors[-1]) < 1e-3
 
 
 def test_shortcut_bootstraps_as_psd_does_at_the_midpoint():

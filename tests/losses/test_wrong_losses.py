@@ -56,6 +56,26 @@ def test_a_wrong_target_leaves_too_much(wrong, flow, bound):
 
 
 @dataclass(frozen=True)
+class GradientNotStopped(MeanFlowDistillation):
+    """The Eulerian identity as a residual: at the exact map it is zero too, and it trains something else."""
+
+    def terms(self, batch, student, target, teacher):
+        x = batch.at(batch.s)
+        velocity = teacher(batch.s, x)
+        u, derivative = student.eulerian(batch.s, batch.t, x, velocity)
+        return {"eulerian": squared_norm(u - velocity - (batch.t - batch.s)[:, None] * derivative)}
+
+
+def test_a_gradient_that_is_not_stopped_is_found():
+    loss = GradientNotStopped()
+    check_residual(loss, linear_gaussian(), 1e-12)
+    with pytest.raises(AssertionError, match="a gradient flows through the derivative: True"):
+        test_generic.test_target_teacher_and_derivatives_are_used_exactly_where_declared(
+            generic.Case(loss, loss.variants[0])
+        )
+
+
+@dataclass(frozen=True)
 class ConditionalLagrangian(LFMD):
     """A single sample's velocity where the path does not pass through that sample's states."""
 

@@ -139,6 +139,11 @@ class Loss(abc.ABC):
         return False
 
     @property
+    def trains_through_jvp(self) -> bool:
+        """Whether gradients flow through that derivative; otherwise it is part of a target, behind a stop-gradient."""
+        return False
+
+    @property
     def target_decay(self) -> float | None:
         """EMA decay mu in [0, 1) of the target network, 0 for a stop-gradient copy, None where no target is used."""
         return None

@@ -53,6 +53,8 @@ class BlockwiseFlowMatching(FlowMatching):
     Every block learns the velocity on its segment alone. The source's blocks are small transformers, guided by features
     of a pretrained encoder; here each is a whole copy of the problem's network, so that one evaluation costs what it
     costs every other loss and the parameters grow with the segments, and there is no feature guidance. Cost: F + B.
+    Each block sees its share of the batch alone, so that it learns more slowly than one network would, and nothing
+    makes neighbours agree where their segments meet; fewer steps than segments leave some blocks unasked.
 
     Attributes:
         segments: number n of segments (source: 6).

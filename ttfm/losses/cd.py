@@ -28,6 +28,10 @@ class ConsistencyDistillation(Loss):
     phi = x + (1-s) u satisfies the boundary condition. The source trains with RAdam and LPIPS; ttfm with the optimizer
     of all losses and the squared error.
 
+    Cost: 2V + 2F + B. What is known at the data end travels to the noise grid point by grid point, and errors add up on
+    the way: a fine grid takes long, a coarse one leaves the error of its Heun steps. Only jumps to t = 1 are learned:
+    samples of several steps are re-noised in between, which leaves the teacher's path.
+
     Attributes:
         grid: number of grid points N (source: 18 for CIFAR-10).
         rho: exponent of the grid (source: 7).

@@ -16,6 +16,9 @@ def dispersion(features: Tensor, temperature: float) -> Tensor:
     positive pairs; its minimisation drives features apart. As in their published code the distances are divided by the
     features' dimension D, and the pairs i = j are kept.
 
+    Cost: all pairs of the batch, B^2 D operations and no pass through the network. The value is of the batch as a
+    whole, so that it depends on the batch's size, and a large weight drives features apart that belong together.
+
     Args:
         features: z, ``(B, *shape)``.
         temperature: tau > 0.

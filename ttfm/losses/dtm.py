@@ -71,7 +71,7 @@ class DifferenceTransitionMatching(Loss):
     Sampling takes k transitions over equal intervals, each with ``head_steps`` Euler steps of the head from fresh
     noise. Positions are drawn independently given the features, as in the source; its head is a small MLP per patch,
     here one per pixel. At one step the draw is that of x_1 - x_0 given noise alone, which only the head can resolve.
-    Cost: F + B, and the head's.
+    Cost: F + B, and the head's, in full precision whatever the training's.
 
     Attributes:
         head_width: hidden units of the head.

@@ -73,6 +73,11 @@ class EMD(Loss):
         """True: the network's derivative is in the loss."""
         return True
 
+    @property
+    def trains_through_jvp(self) -> bool:
+        """Whether any gradient flows through it: not through the semigradient form."""
+        return self.gradient != "semigradient"
+
     def terms(self, batch: Batch, student: FlowMap, target: FlowMap | None, teacher: Field | None) -> dict[str, Tensor]:
         """One term, ``eulerian``."""
         assert teacher is not None

@@ -46,6 +46,11 @@ class ESD(SelfDistillation):
         """True: the network's derivative is in the loss."""
         return True
 
+    @property
+    def trains_through_jvp(self) -> bool:
+        """Whether any gradient flows through it: not through the semigradient form."""
+        return self.gradient != "semigradient"
+
     def _evaluate(
         self, time: Tensor, state: Tensor, off: Batch, student: FlowMap, target: FlowMap
     ) -> tuple[Tensor, Tensor]:

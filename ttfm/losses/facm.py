@@ -37,7 +37,8 @@ class FlowAnchoredConsistency(Loss):
     place).
 
     Cost per step: J + 2F + 2B + V, the student's two evaluations as one batch. The clamp bounds what the Jacobian term
-    can do in one step; the anchor keeps the velocity.
+    can do in one step, and where components exceed 1 for long, as data of another scale make them, it slows training
+    down; the anchor keeps the velocity, without which the derivative's tangent drifts. Only jumps to t = 1 are learned.
 
     Attributes:
         relaxation: exponent a of alpha (source: 0.5).

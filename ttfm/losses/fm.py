@@ -150,7 +150,8 @@ class VelocityRegression(Loss):
     .. math:: E \| u_\theta(s, s, x_s) - v_s(x_s) \|^2
 
     This is how students of a closed-form teacher get their common initialisation, and it is ITVM's initial-velocity
-    term on its own. The time is uniform on [0, 1]. Cost: F + B + V.
+    term on its own. The time is uniform on [0, 1]. Cost: F + B + V. It knows nothing off the diagonal, and near t = 1,
+    where the velocity of narrow data is steep, the plain squared error weighs it like any other.
     """
 
     name = "velocity_regression"

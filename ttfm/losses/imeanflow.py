@@ -27,7 +27,8 @@ class ImprovedMeanFlow(Loss):
     function of x_s alone. The source puts noise at t = 1: s = 1 - t, t = 1 - r, and u and v change sign. Of its two
     ways to predict v, an extra output and the diagonal u(s, s, x), ttfm has the second, which needs no other network.
     Times are uniform, as for all losses here; the source draws logit-normal ones. Cost: J and F without gradient, and
-    F+B. The weighted term does not show progress.
+    F+B. The weighted term does not show progress, and the weight biases as in ``meanflow``; until the diagonal is
+    learned the tangent is wrong, and so is the derivative along it.
 
     Attributes:
         diagonal: fraction of the batch on s = t, where the loss is flow matching (source: 0.5).

@@ -23,11 +23,17 @@ class LFMD(Loss):
     .. math:: E \| \partial_t \phi_{s,x_s}(t) - v_t(\phi_{s,x_s}(t)) \|^2, \quad
               \partial_t \phi = u + (t-s) \partial_t u
 
-    The derivative is taken at (s, t, x_s), by forward mode with the gradient flowing through it.
+    The derivative is taken at (s, t, x_s), by forward mode with the gradient flowing through it. The source's
+    :math:`X_{s,t}` and :math:`b_t` are :math:`\phi_{s,\cdot}(t)` and v_t here.
+
+    Cost: JB and V; with the full gradient the teacher's backward pass too. The teacher is asked where the student has
+    arrived, which early in training is not where the teacher was trained; at the data end its velocity is stiff; and
+    memory is that of a backward pass through a derivative.
 
     Attributes:
-        gradient: "stop" keeps the gradient out of the teacher's argument (:math:`v_t(\mathrm{sg}\,\phi)`) and needs no
-            backward pass through the teacher; "full" lets it through, as the loss is written in the source.
+        gradient: "stop", ttfm's default, keeps the gradient out of the teacher's argument
+            (:math:`v_t(\mathrm{sg}\,\phi)`) and needs no backward pass through the teacher; "full" lets it through, as
+            the loss is written in the source.
         lambda_I: weight of ITVM's initial term :math:`\|u(s,s,x_s) - v_s(x_s)\|^2` beside it; 0, the source's loss,
             leaves it out. It is here to take ITVM apart.
         initial_fraction: fraction of the batch on which the initial term is estimated.
@@ -53,6 +59,11 @@ class LFMD(Loss):
     @property
     def uses_jvp(self) -> bool:
         """True: the network's derivative is in the loss."""
+        return True
+
+    @property
+    def trains_through_jvp(self) -> bool:
+        """True: it is the student's side of the regression."""
         return True
 
     def terms(self, batch: Batch, student: FlowMap, target: FlowMap | None, teacher: Field | None) -> dict[str, Tensor]:

@@ -43,6 +43,11 @@ class LSD(SelfDistillation):
         """True: the network's derivative is in the loss."""
         return True
 
+    @property
+    def trains_through_jvp(self) -> bool:
+        """True: it is the student's side of the regression."""
+        return True
+
     def _evaluate(
         self, time: Tensor, state: Tensor, off: Batch, student: FlowMap, target: FlowMap
     ) -> tuple[Tensor, Tensor]:

@@ -26,6 +26,10 @@ class MeanFlow(Loss):
     the signs are as above. Times are uniform, as for all losses here; the source draws logit-normal ones. The term
     reported is the weighted one, as it is trained; it does not show progress. Cost: J+F+B.
 
+    The derivative multiplies the velocity by the network's Jacobian, which grows with the frequencies of its
+    embeddings. The weight follows the error of a single sample and so moves the minimum away from the mean wherever a
+    target's noise is large beside its mean, above all in few dimensions: p = 0 does not.
+
     Attributes:
         diagonal: fraction of the batch on s = t, where the loss is flow matching (the source's CIFAR-10 setting: 25 %).
         power: p of the adaptive weight (the source's CIFAR-10 setting: 0.75).
@@ -89,7 +93,9 @@ class MeanFlowDistillation(MeanFlow):
 
     .. math:: u_\theta(s,t,x_s) \to \mathrm{sg}[v_s(x_s) + (t-s)(\partial_s u + \nabla_x u \, v_s(x_s))]
 
-    The options are those of ``meanflow``.
+    The options are those of ``meanflow``, signs and symbols too. Cost: J+F+B+V. Without a single sample's noise the
+    weight moves no minimum, but what the teacher gets wrong is learned as well, and the target is right at t first and
+    must travel back to s = 0 through the Jacobian: one step from noise is learned last.
     """
 
     name = "meanflow_distill"

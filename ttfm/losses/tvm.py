@@ -48,6 +48,11 @@ class TVM(Loss):
         return True
 
     @property
+    def trains_through_jvp(self) -> bool:
+        """True: it is the student's side of the regression."""
+        return True
+
+    @property
     def target_decay(self) -> float | None:
         """The option ``mu``."""
         return self.mu

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ttfm.devices import pick_device
@@ -24,7 +24,11 @@ from ttfm.steps.common import (
 from ttfm.steps.stored import load_network, load_trajectories
 
 if TYPE_CHECKING:
+    from ttfm.flow.flow_map import FlowMap
     from ttfm.training.trainer import Trainer
+
+Passes = tuple[int, ...]
+"""Samples that went through networks, by kind of pass."""
 
 ROUNDS = 12
 """Each round times every loss once, so that a slow moment of the machine meets all of them."""
@@ -45,17 +49,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write seconds per step and, as the median over rounds, their ratio to those of ``fm``.
+    """Write seconds per step and their ratio to those of ``fm``.
 
-    Every loss trains its own copy of the teacher's network on the same batches. A loss whose steps cannot be timed, a
-    term that is not finite say, gets a row that says why.
+    Each is the median over rounds; of a loss whose passes change on its way through the training, that of every kind of
+    round, weighted by their numbers. Every loss trains its own copy of the teacher's network on the same batches. A
+    loss whose steps cannot be timed, a term that is not finite say, gets a row that says why.
     """
     started = now()
     config = read_config(arguments.config)
     device = pick_device(config["device"])
     students = {"": {"loss": {"name": "fm", "options": {}}, "loss_modules": []}} | config["students"]
-    runs: dict[str, Iterator[float]] = {}
-    seconds: dict[str, list[float]] = {label: [] for label in students}
+    runs: dict[str, Iterator[tuple[float, Passes]]] = {}
+    rounds: dict[str, list[tuple[float, Passes]]] = {label: [] for label in students}
     failed: dict[str, str] = {}
     for label, student in students.items():
         try:
@@ -67,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
             if label in failed:
                 continue
             try:
-                seconds[label].append(next(steps))
+                rounds[label].append(next(steps))
             except (RuntimeError, ValueError) as error:
                 failed[label] = str(error)
     common = {"experiment": config["experiment"], "problem": config["problem"], "repeats": ROUNDS}
@@ -79,27 +84,46 @@ def run(arguments: argparse.Namespace) -> None:
         if reason := failed.get(label) or failed.get(""):
             rows.append(row | {"status": "failed", "reason": reason})
             continue
-        own, reference = seconds[label][WARM:], seconds[""][WARM:]
-        ratio = statistics.median(a / b for a, b in zip(own, reference, strict=True))
-        rows.append(row | {"seconds_per_step": round(statistics.median(own), 7), "relative": round(ratio, 4)})
+        own, reference = rounds[label][WARM:], rounds[""][WARM:]
+        ratios = [(a / b, passes) for (a, passes), (b, _) in zip(own, reference, strict=True)]
+        rows.append(row | {"seconds_per_step": round(typical(own), 7), "relative": round(typical(ratios), 4)})
     write_csv(arguments.out, rows, TIMING_COLUMNS)
     write_record(arguments.record, config, device, started)
 
 
-def _steps(trainer: Trainer, device: str) -> Iterator[float]:
-    """Seconds per training step, measured over ``STEPS`` of them at a time."""
+def typical(rounds: Sequence[tuple[float, Passes]]) -> float:
+    """The mean over kinds of rounds of each kind's median, weighted by their numbers.
+
+    Args:
+        rounds: what was measured in each, and the passes through networks that it made: rounds of the same are alike.
+    """
+    kinds: dict[Passes, list[float]] = {}
+    for value, passes in rounds:
+        kinds.setdefault(passes, []).append(value)
+    return sum(len(values) * statistics.median(values) for values in kinds.values()) / len(rounds)
+
+
+def _steps(trainer: Trainer, device: str) -> Iterator[tuple[float, Passes]]:
+    """Seconds per training step, measured over ``STEPS`` of them at a time, and the passes that they made."""
     import torch
 
     from ttfm.training.clock import seconds
 
     steps, where = trainer.run(), torch.device(device)
+    models = [model for model in (trainer.student, trainer.target) if model is not None]
     while True:
-        before = seconds(where)
+        before, counted = seconds(where), _counted(trainer, models)
         for _ in range(STEPS):
             next(steps)
         if where.type == "cuda":
             torch.cuda.synchronize()
-        yield (seconds(where) - before) / STEPS
+        took = (seconds(where) - before) / STEPS
+        yield took, tuple(now - then for now, then in zip(_counted(trainer, models), counted, strict=True))
+
+
+def _counted(trainer: Trainer, models: Sequence[FlowMap]) -> Passes:
+    calls = [model.calls[kind] for model in models for kind in ("forward", "forward-backward", "jvp", "jvp-backward")]
+    return (*calls, trainer.teacher_calls)
 
 
 def _trainer(config: dict[str, Any], student: dict[str, Any], arguments: argparse.Namespace, device: str) -> Trainer:
