@@ -30,6 +30,8 @@ STEPS = {
     "teacher": "train a problem's teacher, or fit the students' common start to a closed-form one",
     "solution": "integrate the teacher's fine ODE from the fixed evaluation noise",
     "trajectories": "store trajectories of the teacher's ODE for the losses that train on them",
+    "pairs": "keep the ends of these trajectories for the losses that train on pairs of noise and sample",
+    "schedules": "find the best few steps along these trajectories",
     "student": "train one student",
     "timing": "time a training step of every loss of a problem beside one of flow matching",
     "evaluate": "sample one student of points at every budget and score it",

@@ -74,7 +74,8 @@ def terms(loss, batch, student, target, teacher):
 def batch_of(loss, flow, count, progress=0.0, seed=0, dtype=torch.float64, points=17):
     """A batch of the flow's data, with exact trajectories, whose ends are x0 and x1 for losses that train on them."""
     field, exact = flow
-    return with_path(make_batch(field, count, seed, dtype, progress), exact, points, loss.offline)
+    points = 2 if loss.offline == "pairs" else points
+    return with_path(make_batch(field, count, seed, dtype, progress), exact, points, bool(loss.offline))
 
 
 def check_residual(loss, flow, bound, progress=0.0):

@@ -226,6 +226,11 @@ def test_terms_that_are_not_values_per_sample_end_the_planning(write, tmp_path):
     assert f"{path}:{lines(text[: text.index('def terms')])}: " in str(error.value)
 
 
+def test_what_is_stored_is_named(write):
+    path = write(GOOD.replace("    conditional = True", "    conditional = True\n    offline = True"))
+    assert "offline: True is not allowed; one of '', 'pairs', 'trajectories', 'schedules'" in fault(path)
+
+
 def test_a_path_below_the_working_directory_is_shown_as_it_is_written(write):
     path = write(GOOD + "\n1 / 0\n")
     done = subprocess.run(

@@ -29,6 +29,7 @@ from tests.losses.generic import (
 )
 from ttfm.flow.fields import LearnedField
 from ttfm.flow.flow_map import FlowMap
+from ttfm.networks.mlp import MLP
 from ttfm.networks.unet import UNet
 
 LINEAR, MIXTURE = linear_gaussian(), mixture()
@@ -203,14 +204,24 @@ def start():
     return fitted(SHIFTED[0])
 
 
-def test_a_short_training_learns_the_flow(loss, start):
+@pytest.fixture(scope="module")
+def blank():
+    """A network that knows nothing: its four steps end three times as far away as the teacher's Euler steps."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        return MLP((2,), width=64, depth=2)
+
+
+def test_a_short_training_learns_the_flow(loss, start, blank):
     if not loss.paired:
         pytest.skip("paired is False: its samples do not approximate the end of their noise's path")
     if any(variant.residual == math.inf and not variant.options for variant in loss.variants):
         pytest.skip("the declared bound is infinite: the loss aims at another flow than the teacher's")
     euler = endpoint_error(Diagonal(SHIFTED[0]), loss, SHIFTED)
-    error = endpoint_error(trained(loss, SHIFTED, start), loss, SHIFTED)
-    # One step must leave less than one Euler step of the teacher does, where the training starts (few losses get to
-    # the map in so short a time); a velocity's four Euler steps must not be worse than the teacher's own.
-    bound = 1.1 if loss.learns in ("velocity", "own") else 0.75
+    # One step, or four of a velocity or a sampler of its own, must leave less than the teacher's Euler steps do, where
+    # the training starts (few losses get to the map in so short a time).
+    error, bound = endpoint_error(trained(loss, SHIFTED, start), loss, SHIFTED), 0.75
+    if error >= bound * euler and loss.learns in ("velocity", "own"):
+        # The teacher's velocity itself cannot be better than that: it must be learned from nothing.
+        error, bound = endpoint_error(trained(loss, SHIFTED, blank), loss, SHIFTED), 1.1
     assert error < bound * euler, f"endpoint error {error:.4f}, {bound:g} of the teacher's {euler:.4f} allowed"

@@ -11,9 +11,11 @@ from tests.losses import generic, test_generic
 from tests.losses.generic import check_residual, check_stationary
 from ttfm.losses import load_modules
 from ttfm.losses.base import squared_norm
+from ttfm.losses.fm import FlowMatching
 from ttfm.losses.itvm import ITVM
 from ttfm.losses.lfmd import LFMD
 from ttfm.losses.meanflow import MeanFlowDistillation
+from ttfm.networks.mlp import MLP
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,21 @@ class Blind(LFMD):
 def test_a_loss_that_notices_no_shift_is_found():
     with pytest.raises(AssertionError, match="goes unnoticed"):
         check_stationary(Blind(), linear_gaussian(), 1e-2)
+
+
+@dataclass(frozen=True)
+class Idle(FlowMatching):
+    """Finite, with a gradient, and nothing to learn."""
+
+    def terms(self, batch, student, target, teacher):
+        velocity = student.velocity(batch.s, batch.at(batch.s))
+        return {"velocity": squared_norm(velocity - velocity.detach())}
+
+
+def test_a_loss_that_learns_nothing_is_found():
+    field = linear_gaussian((0.5, -1.0), 0.8)[0]
+    with pytest.raises(AssertionError, match="endpoint error"):
+        test_generic.test_a_short_training_learns_the_flow(Idle(), generic.fitted(field), MLP((2,), 64, 2))
 
 
 def test_the_generic_tests_name_no_loss():

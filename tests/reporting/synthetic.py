@@ -97,6 +97,7 @@ def _experiment(title: str, students: dict[str, tuple], measured: bool) -> dict:
                 "title": title if name == "meanflow" and title else shown,
                 "needs_teacher": teacher,
                 "starts_from_teacher": teacher,
+                "offline": "",
                 "learns": learns,
                 "source": source,
                 "note": "random weights" if not teacher else "",
@@ -294,7 +295,7 @@ def _records(folder: Path, students: dict[str, tuple]) -> None:
                         "uses_jvp": loss in ("lfmd", "meanflow", "meanflow_distill"),
                         "target_decay": TARGETS.get(loss),
                         "stages": 4 * (loss == "shortcut"),
-                        "offline": loss == "shortcut",
+                        "offline": "",
                     },
                 }
                 (run / "record.json").write_text(json.dumps(record), encoding="utf-8")

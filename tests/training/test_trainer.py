@@ -268,6 +268,12 @@ def test_a_teacher_is_asked_for():
         Trainer(network(), ITVM(), Ring(), None, TrainingOptions(), 0)
 
 
+@pytest.mark.parametrize(("name", "what"), [("reflow", "pairs"), ("cmt", "trajectories"), ("boss", "schedules")])
+def test_what_is_stored_of_the_teacher_is_asked_for(name, what):
+    with pytest.raises(ValueError, match=f"'{name}' trains on the teacher's stored {what} and none were given"):
+        Trainer(network(), LOSSES[name](), Ring(), None, TrainingOptions(), 0)
+
+
 def test_students_learn_the_ring():
     """Few steps halve the one-step error of the start: a sign or time mix-up in the loop would not."""
     from ttfm.evaluation.paired import endpoint_rmse

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.interpolant import interpolate
 from ttfm.flow.solvers import Field
-from ttfm.losses.declaration import DeclarationError, Learns, check, import_fault, place, shown
+from ttfm.losses.declaration import DeclarationError, Learns, Offline, check, import_fault, place, shown
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,11 @@ class Batch:
         t: end times in [s, 1], ``(B,)``; the pair is uniform on its triangle, s alone has density 2 (1 - s).
         generator: source of any further randomness a loss draws; (seed, step) determines it.
         progress: fraction of the training that is done, in [0, 1): the argument of schedules and curricula.
-        times: grid of the stored trajectories from 0 to 1, ``(M,)``; None unless the loss is ``offline``.
+        times: grid of the stored trajectories from 0 to 1, ``(M,)``; None unless the loss is ``offline``. Pairs have
+            M = 2.
         path: the teacher's states at ``times``, ``(M, B, *shape)``, x0 and x1 being its ends; None likewise.
-        schedules: the best times of each number k of Euler steps along them, ``(k + 1,)``; empty likewise.
+        schedules: the best times of each number k of Euler steps along them, ``(k + 1,)``; empty unless the loss asks
+            for them.
         labels: class of each sample, ``(B,)``; None without classes. They are bound while the loss is computed
             (:mod:`ttfm.flow.labels`): a loss that asks about the whole batch need not look at them.
     """
@@ -116,7 +118,9 @@ class Loss(abc.ABC):
             the exact map is stationary in expectation and the residual does not vanish sample by sample.
         starts_from_teacher: whether students start from the teacher's weights; None: where ``needs_teacher``. The
             others start from random weights.
-        offline: whether it trains on stored trajectories of the teacher's ODE, ``batch.path``.
+        offline: what it trains on of the teacher's ODE, which is solved once and stored: "pairs" of noise and sample,
+            the ends of ``batch.path``; whole "trajectories"; or these with the best "schedules" of few steps along
+            them; "" for nothing.
         paired: for "own" samplers, whether a sample approximates the end of the ODE's path from its noise.
         variants: settings that the generic tests run.
     """
@@ -129,7 +133,7 @@ class Loss(abc.ABC):
     needs_teacher: ClassVar[bool]
     starts_from_teacher: ClassVar[bool | None] = None
     conditional: ClassVar[bool] = False
-    offline: ClassVar[bool] = False
+    offline: ClassVar[Offline] = ""
     paired: ClassVar[bool] = True
     variants: ClassVar[tuple[Variant, ...]] = (Variant(),)
 

@@ -75,7 +75,7 @@ class BOSS(Loss):
     learns = "own"
     needs_teacher = False
     starts_from_teacher = True
-    offline = True
+    offline = "schedules"
     variants = (Variant(), Variant({"schedule": "equidistant"}), Variant({"steps": 1}))
 
     @property

@@ -36,7 +36,7 @@ class ConsistencyMidTraining(Loss):
     learns = "any_to_any"
     needs_teacher = False
     starts_from_teacher = True
-    offline = True
+    offline = "trajectories"
     variants = (Variant(),)
 
     def terms(self, batch: Batch, student: FlowMap, target: FlowMap | None, teacher: Field | None) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 from ttfm.options import schema_of
 
 Learns = Literal["velocity", "to_data", "any_to_any", "own"]
+Offline = Literal["", "pairs", "trajectories", "schedules"]
 
 TEXTS = {
     "name": "the name by which experiments call it",
@@ -22,7 +23,7 @@ TEXTS = {
     "family": "which identity of the flow map it enforces",
     "source": "its paper, or that it is your own",
 }
-SWITCHES = ("needs_teacher", "conditional", "offline", "paired")
+SWITCHES = ("needs_teacher", "conditional", "paired")
 ARGUMENTS = ("self", "batch", "student", "target", "teacher")
 
 
@@ -126,6 +127,8 @@ def _declared_faults(loss: Any) -> list[str]:
     if getattr(loss, "learns", None) not in allowed:
         found = f"{loss.learns!r} is not allowed" if hasattr(loss, "learns") else "is missing"
         faults.append(f"learns: {found}; one of {', '.join(map(repr, allowed))}")
+    if loss.offline is True or loss.offline not in get_args(Offline):
+        faults.append(f"offline: {loss.offline!r} is not allowed; one of {', '.join(map(repr, get_args(Offline)))}")
     for name in SWITCHES:
         value = getattr(loss, name, None)
         if not isinstance(value, bool):
@@ -140,7 +143,7 @@ def _option_faults(loss: Any) -> list[str]:
     own = [field.name for field in fields(loss)]
     faults = [
         f"{name} is declared with an annotation, which makes it an option; write {name} = ... alone"
-        for name in (*TEXTS, *SWITCHES, "learns", "variants", "starts_from_teacher")
+        for name in (*TEXTS, *SWITCHES, "learns", "offline", "variants", "starts_from_teacher")
         if name in own
     ]
     if faults:

@@ -29,7 +29,7 @@ class RectifiedDiffusion(Loss):
     times :math:`s^2` and :math:`(1-s)^2`. That is ttfm's reading, and no test of the paper's curved paths; the squared
     error and the uniform time are ttfm's too.
 
-    Cost per step: F + B; the trajectories are paid once. The weight vanishes at one end: noise prediction does not
+    Cost per step: F + B; the pairs are paid once. The weight vanishes at one end: noise prediction does not
     train the velocity at s = 0, from which one step starts, data prediction not that at s = 1.
 
     Attributes:
@@ -45,7 +45,7 @@ class RectifiedDiffusion(Loss):
     learns = "velocity"
     needs_teacher = False
     starts_from_teacher = True
-    offline = True
+    offline = "pairs"
     # The teacher's map is no fixed point, as for reflow.
     variants = (Variant(residual=1.0, mixture=10.0), Variant({"predicts": "noise"}, residual=1.0, mixture=10.0))
 

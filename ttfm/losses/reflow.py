@@ -21,11 +21,11 @@ class Reflow(Loss):
 
     .. math:: E \| u_\theta(s, s, x_s) - (x_1 - x_0) \|^2, \quad x_s = (1-s) x_0 + s x_1, \quad x_1 = \phi_{0,x_0}(1)
 
-    The pairs are the ends of stored trajectories. The minimiser is the velocity of *another* flow between the same
+    The pairs are solved once and stored. The minimiser is the velocity of *another* flow between the same
     laws, with straighter paths; it is the teacher's at no time between 0 and 1 unless the teacher's paths are straight,
     and agrees with its map from 0 to 1 only in so far as the pairs' lines do not cross. The time is uniform.
 
-    Cost per step: F + B; the trajectories are paid once.
+    Cost per step: F + B; the pairs are paid once.
     """
 
     name = "reflow"
@@ -35,7 +35,7 @@ class Reflow(Loss):
     learns = "velocity"
     needs_teacher = False
     starts_from_teacher = True
-    offline = True
+    offline = "pairs"
     # The teacher's map is no fixed point: what the curvature of its paths leaves.
     variants: ClassVar[tuple[Variant, ...]] = (Variant(residual=1.0, mixture=10.0),)
 
@@ -61,7 +61,7 @@ class ReflowDistillation(Reflow):
     divides k; other numbers ask for times that were never trained, hence the default of 8 for 1, 2, 4 and 8 steps. The
     source distils with k = 1 mostly, and there with LPIPS.
 
-    Cost per step: F + B; the trajectories are paid once.
+    Cost per step: F + B; the pairs are paid once.
 
     Attributes:
         k: number of Euler steps.

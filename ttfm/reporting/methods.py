@@ -18,15 +18,16 @@ RULES = (
     "was trained before; where that is its weights alone, they are the start. Derivative: whether a step takes a "
     "forward-mode derivative (JVP) of the network. Target network: what stands in for the student where its own output "
     "is a target – a copy through which no gradient flows, a moving average (EMA, with its rate), or a copy frozen for "
-    "a stage of training. Offline data: whether it trains on stored trajectories of the teacher. Step: time of one "
+    "a stage of training. Step: time of one "
     "training step divided by that of one step of flow matching with the same network and batch, measured in turns in "
     "one process; a range is over problems."
 )
 COLUMNS = [
-    *("student", "title", "family", "loss", "learns", "teacher", "start", "derivative", "target", "offline"),
+    *("student", "title", "family", "loss", "learns", "teacher", "start", "derivative", "target"),
     *("relative_low", "relative_high", "source", "note"),
 ]
 _YES = {True: "yes", False: "no"}
+_STORED = {"pairs": "pairs", "trajectories": "trajectories", "schedules": "trajectories and schedules"}
 
 
 def target_words(loss: Mapping[str, Any]) -> str:
@@ -77,7 +78,8 @@ def start_words(about: Mapping[str, Any], experiment: Mapping[str, Any]) -> str:
 def teacher_words(name: str, experiment: Mapping[str, Any]) -> str:
     """What a student's training takes from a flow model trained before; "none" if it takes nothing."""
     about = experiment["students"][name]
-    taken = [word for word, key in (("velocity", "needs_teacher"), ("trajectories", "offline")) if about.get(key)]
+    taken = ["velocity"] if about["needs_teacher"] else []
+    taken += [_STORED[about["offline"]]] if about["offline"] else []
     if not taken and about.get("start"):
         # What an earlier stage took is in the weights that this one goes on from.
         return teacher_words(about["start"], experiment)
@@ -102,7 +104,6 @@ def summarise_methods(
     relative = relative_costs(timing, experiment)
     rows = []
     for name, about in experiment["students"].items():
-        planned = _YES.get(about.get("offline", ""), "")
         rows.append({
             "student": name,
             **{key: str(about.get(key, "")) for key in ("title", "family", "loss", "source", "note")},
@@ -111,7 +112,6 @@ def summarise_methods(
             "start": start_words(about, experiment),
             "derivative": _of_records(records, experiment, name, lambda loss: _YES[bool(loss["uses_jvp"])]),
             "target": _of_records(records, experiment, name, target_words),
-            "offline": _of_records(records, experiment, name, lambda loss: _YES[bool(loss["offline"])]) or planned,
             "relative_low": relative.loc[name].min(),
             "relative_high": relative.loc[name].max(),
             **{f"relative:{problem}": relative.loc[name, problem] for problem in experiment["problems"]},
@@ -138,7 +138,7 @@ def methods_table(methods: pd.DataFrame, timing: pd.DataFrame, experiment: Mappi
     body = []
     for _, row in methods.iterrows():
         own = timing[(timing["student"] == row["student"]) & (timing["status"] != "ok")]
-        words = ("family", "loss", "learns", "teacher", "start", "derivative", "target", "offline")
+        words = ("family", "loss", "learns", "teacher", "start", "derivative", "target")
         # An experiment of an older state of the code recorded less: that is unknown, not "none".
         cells = [Cell(row[key]) if row[key] else Cell("", why="not recorded") for key in words]
         cells += [_step(row, joined(own["reason"])), Cell(row["source"])]
@@ -156,7 +156,6 @@ def methods_table(methods: pd.DataFrame, timing: pd.DataFrame, experiment: Mappi
         "starts from",
         "derivative",
         "target network",
-        "offline data",
         "step, × fm",
     )
     return Table(

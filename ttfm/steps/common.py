@@ -186,6 +186,13 @@ def kept_steps(steps: int, count: int) -> np.ndarray:
     return np.unique(np.linspace(0, steps, count).round().astype(int))
 
 
+def offline_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what a loss may train on of the teacher's ODE."""
+    path_argument(parser, "pairs", "the teacher's stored pairs (npz), if the loss wants them", False)
+    path_argument(parser, "trajectories", "the teacher's stored trajectories (npz), if the loss wants them", False)
+    path_argument(parser, "schedules", "the best steps along them (npz), if the loss wants them", False)
+
+
 def failure(record: Path) -> str:
     """Why the step that wrote ``record`` failed; empty if it did not."""
     found = read_json(record)

@@ -30,7 +30,7 @@ COST = 0.02
 AGREED = 10
 """Steps after which several ranks agree on whether to stop."""
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-INPUTS = ("teacher", "solution", "trajectories", "start", "images")
+INPUTS = ("teacher", "solution", "pairs", "trajectories", "schedules", "start", "images")
 """Arguments whose files decide what a training does."""
 CODE = (
     *("data/**/*.py", "flow/*.py", "networks/*.py", "training/*.py", "evaluation/paired.py", "evaluation/checks.py"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
     from ttfm.losses import Loss
     from ttfm.training.trainer import Trajectories
@@ -121,24 +122,40 @@ def tensors(path: Path, names: Collection[str] | None = None) -> dict[str, torch
     return {name: torch.from_numpy(array) for name, array in read_arrays(path, names).items()}
 
 
-def load_trajectories(path: Path | None, loss: Loss, device: str, classes: int = 0) -> Trajectories | None:
-    """The teacher's stored trajectories, for a loss that trains on them; None for one that does not.
+def load_trajectories(arguments: argparse.Namespace, loss: Loss, device: str, classes: int = 0) -> Trajectories | None:
+    """What a loss trains on of the teacher's ODE, by the step's arguments; None for one that does not.
 
-    Of a network with ``classes`` they were drawn for each class in turn.
+    Of a network with ``classes`` it was drawn for each class in turn.
 
     Raises:
-        ValueError: if the loss needs them and ``path`` is None.
+        ValueError: if a file that the loss needs was not given, or holds nothing.
     """
+    import torch
+
     from ttfm.seeds import indexed_labels
     from ttfm.training.trainer import Trajectories
 
     if not loss.offline:
         return None
-    if path is None:
-        raise ValueError(f"loss {loss.name!r} trains on the teacher's stored trajectories; give --trajectories")
-    stored = {name: value.to(device) for name, value in tensors(path).items()}
-    if "path" not in stored:
-        raise ValueError(f"{path} holds no trajectories, because the teacher failed")
-    named = {int(name.split("_")[1]): value for name, value in stored.items() if name.startswith("schedule_")}
-    labels = indexed_labels(stored["path"].shape[1], classes).to(device) if classes else None
-    return Trajectories(stored["times"], stored["path"], named, labels)
+
+    def load(kind: str) -> dict[str, Tensor]:
+        path = getattr(arguments, kind)
+        if path is None:
+            raise ValueError(f"loss {loss.name!r} trains on the teacher's stored {loss.offline}; give --{kind}")
+        found = {name: value.to(device) for name, value in tensors(path).items()}
+        if not found:
+            raise ValueError(f"{path} holds no {kind}, because the teacher failed")
+        return found
+
+    schedules: dict[int, Tensor] = {}
+    if loss.offline == "pairs":
+        pairs = load("pairs")
+        path = torch.stack([pairs["x0"], pairs["x1"]])
+        times = torch.tensor([0.0, 1.0], device=device)
+    else:
+        stored = load("trajectories")
+        times, path = stored["times"], stored["path"]
+    if loss.offline == "schedules":
+        schedules = {int(name.removeprefix("schedule_")): value for name, value in load("schedules").items()}
+    labels = indexed_labels(path.shape[1], classes).to(device) if classes else None
+    return Trajectories(times, path, schedules, labels)

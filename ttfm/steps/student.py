@@ -14,6 +14,7 @@ from ttfm.steps.common import (
     failure,
     images_argument,
     labelled,
+    offline_arguments,
     path_argument,
     piece_size,
     read_config,
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     teacher_arguments(parser)
     path_argument(parser, "solution", "the teacher's fine ODE solution (npz), to follow the map error")
     path_argument(parser, "solution-record", "the record of that solution (JSON)")
-    path_argument(parser, "trajectories", "the teacher's stored trajectories (npz), if the loss wants them", False)
+    offline_arguments(parser)
     path_argument(parser, "start", "weights of another student to start from (safetensors)", required=False)
     path_argument(parser, "start-record", "that student's training record (JSON)", required=False)
     output_arguments(parser)
@@ -121,7 +122,7 @@ def _training(config: dict[str, Any], device: str, arguments: argparse.Namespace
     if config["start"] not in ("teacher", "random"):
         earlier = read_json(arguments.start_record)
         before = {key: earlier["before"][key] + earlier[key] for key in ("iterations", "seconds")}
-    trajectories = load_trajectories(arguments.trajectories, loss, device, config["network"].get("classes", 0))
+    trajectories = load_trajectories(arguments, loss, device, config["network"].get("classes", 0))
     schedules = trajectories.schedules if trajectories else None
     data = build_data(config["data"], arguments.images)
     trainer = Trainer(

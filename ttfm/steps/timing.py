@@ -14,6 +14,7 @@ from ttfm.steps.common import (
     build_loss,
     config_argument,
     images_argument,
+    offline_arguments,
     path_argument,
     read_config,
     record_argument,
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     config_argument(parser)
     images_argument(parser)
     path_argument(parser, "teacher", "the teacher's weights (safetensors)")
-    path_argument(parser, "trajectories", "the teacher's stored trajectories (npz), if a loss wants them", False)
+    offline_arguments(parser)
     path_argument(parser, "out", "where to write the times (CSV)")
     record_argument(parser)
 
@@ -134,7 +135,7 @@ def _trainer(config: dict[str, Any], student: dict[str, Any], arguments: argpars
 
     torch.manual_seed(0)
     loss = build_loss(student)
-    trajectories = load_trajectories(arguments.trajectories, loss, device, config["network"].get("classes", 0))
+    trajectories = load_trajectories(arguments, loss, device, config["network"].get("classes", 0))
     schedules = trajectories.schedules if trajectories else None
     options = TrainingOptions(
         (WARM + ROUNDS) * STEPS + 1, config["batch"], config["lr"], probe_every=0, **config.get("training", {})

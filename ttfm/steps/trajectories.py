@@ -1,9 +1,9 @@
-"""Store trajectories of the teacher's ODE, and the best steps along them, for the losses that train on them."""
+"""Store trajectories of the teacher's ODE for the losses that train on them."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ttfm.devices import pick_device
 from ttfm.files import write_arrays
@@ -26,17 +26,8 @@ from ttfm.steps.common import (
 )
 from ttfm.steps.stored import load_network
 
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
-    from ttfm.flow.solvers import Field
-
 BATCH = 4096
 """Trajectories of points that are integrated at once."""
-
-SCHEDULED = 1024
-"""Trajectories by which schedules are judged."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,12 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     config_argument(parser)
     images_argument(parser)
     teacher_arguments(parser)
-    path_argument(parser, "out", "where to write the arrays times (M,), path (M, N, *shape), schedule_k (k+1,) (npz)")
+    path_argument(parser, "out", "where to write the arrays times (M,) and path (M, N, *shape) (npz)")
     record_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write N trajectories from fresh noise at M times of the solver's grid, and the best schedules of Euler steps.
+    """Write N trajectories from fresh noise at M times of the solver's grid.
 
     The noise is that of training: no trajectory shares it with the evaluation.
     """
@@ -68,43 +59,18 @@ def run(arguments: argparse.Namespace) -> None:
     if not reason:
         field = teacher_field(config, load_network(arguments.teacher, config, device))
         noise = source_noise(config, asked["seed"], asked["count"], "trajectory-noise", images=arguments.images)
-        size = _at_once(config)
+        size = at_once(config)
         pieces = noise.split(size)
         with torch.no_grad():
             for piece, x0 in enumerate(progress(pieces, len(pieces), f"{config['problem']}: trajectories", "batch")):
                 with labelled(config, len(x0), device, piece * size):
                     steps = enumerate(trajectory(field, x0.to(device), asked["solver"], asked["steps"]))
                     path.append(torch.stack([state for index, state in steps if index in kept]).cpu())
-    arrays = {}
-    if path:
-        states = torch.cat(path, dim=1)
-        schedules = _schedules(config, field, torch.from_numpy(times), states, device)
-        arrays = {"times": times, "path": states.numpy()} | schedules
-    write_arrays(arguments.out, arrays)
+    write_arrays(arguments.out, {"times": times, "path": torch.cat(path, dim=1).numpy()} if path else {})
     status = "failed" if reason else "ok"
     write_record(arguments.record, config, device, started, status=status, reason=reason)
 
 
-def _at_once(config: dict[str, Any]) -> int:
+def at_once(config: dict[str, Any]) -> int:
+    """Trajectories that are integrated at once."""
     return piece_size(config["shape"]) if config["kind"] == "images" else BATCH
-
-
-def _schedules(config: dict[str, Any], field: Field, times: Tensor, path: Tensor, device: str) -> dict[str, np.ndarray]:
-    """The best schedule of every number of Euler steps, by the first trajectories and the teacher's velocities."""
-    import torch
-
-    from ttfm.flow.schedules import optimal_schedules
-
-    few, size = path[:, :SCHEDULED], _at_once(config)
-
-    def velocity(time: Tensor, x: Tensor) -> Tensor:
-        parts = []
-        for piece, part in enumerate(x.split(size)):
-            with labelled(config, len(part), device, piece * size):
-                parts.append(field(time.expand(len(part)).to(device), part.to(device)).cpu())
-        return torch.cat(parts)
-
-    with torch.no_grad():
-        velocities = [velocity(time, x) for time, x in zip(times, few, strict=True)]
-    found = optimal_schedules(times, few, torch.stack(velocities))
-    return {f"schedule_{steps}": schedule.numpy() for steps, schedule in found.items()}

@@ -48,7 +48,7 @@ def rehearse(loss: Loss, network: nn.Module, shape: tuple[int, ...], kept: int =
         loss: the loss.
         network: u(s, t, x), on the CPU; it is changed.
         shape: shape of one state.
-        kept: times of stored trajectories, where the loss is ``offline``.
+        kept: times of stored trajectories, where the loss trains on them.
 
     Raises:
         RehearsalError: naming the file and line of what failed, or of the method that does not return what it must.
@@ -75,11 +75,12 @@ def _perform(loss: Loss, network: nn.Module, shape: tuple[int, ...], kept: int) 
         return f"{place(kind)}: target_decay is {decay!r}; None, or a decay of at least 0 and below 1"
     stored = None
     if loss.offline:
+        kept = 2 if loss.offline == "pairs" else kept
         times, path = torch.linspace(0, 1, kept), torch.randn(kept, 2 * SAMPLES, *shape)
-        stored = Trajectories(times, path, optimal_schedules(times, path))
+        stored = Trajectories(times, path, optimal_schedules(times, path) if loss.offline == "schedules" else {})
     teacher = copy.deepcopy(network).requires_grad_(False)
     loss.wrap(copy.deepcopy(network), shape)  # As before sampling, where no schedules are known.
-    model: Any = loss.wrap(network, shape, stored and stored.schedules)
+    model: Any = loss.wrap(network, shape, stored.schedules if stored else None)
     if not isinstance(model, nn.Module):
         return f"{place(kind.wrap)}: wrap returned {_shown(model)}; it must be a torch.nn.Module"
     trainer = Trainer(

@@ -98,7 +98,9 @@ class Trainer:
         if self.loss.needs_teacher and self.teacher is None:
             raise ValueError(f"loss {self.loss.name!r} needs a teacher's velocity field and none was given")
         if self.loss.offline and self.trajectories is None:
-            raise ValueError(f"loss {self.loss.name!r} trains on the teacher's stored trajectories and none were given")
+            raise ValueError(
+                f"loss {self.loss.name!r} trains on the teacher's stored {self.loss.offline} and none were given"
+            )
         if self.options.parts % self.ranks.count:
             raise ValueError(
                 f"training.parts: {self.options.parts} parts of a batch cannot be shared out evenly among"

@@ -219,10 +219,9 @@ def offline(problem):
 
 
 def student_start(wildcards, seeds=None):
-    """What a student needs besides its teacher: stored trajectories, or another student to start from, for each seed."""
-    card, found = STUDENTS[wildcards.student], {}
-    if card["offline"]:
-        found["trajectories"] = f"{ROOT}/{wildcards.problem}/trajectories.npz"
+    """What a student needs besides its teacher: what is stored of its ODE, or another student to start from."""
+    card = STUDENTS[wildcards.student]
+    found = stored_for(wildcards.problem, [card["offline"]])
     if card["start"]:
         seeds = seeds or [wildcards.seed]
         folders = [f"{ROOT}/{wildcards.problem}/{card['start']}/{seed}" for seed in seeds]
@@ -243,10 +242,15 @@ def kept_weights(wildcards):
     }
 
 
+def stored_for(problem, kinds):
+    """The files that losses of these kinds train on, by the arguments that name them."""
+    asked = {"pairs": "pairs" in kinds, "schedules": "schedules" in kinds}
+    asked["trajectories"] = "trajectories" in kinds or "schedules" in kinds
+    return {name: f"{ROOT}/{problem}/{name}.npz" for name, wanted in asked.items() if wanted}
+
+
 def timing_trajectories(wildcards):
-    return (
-        {"trajectories": f"{ROOT}/{wildcards.problem}/trajectories.npz"} if offline(wildcards.problem) else {}
-    )
+    return stored_for(wildcards.problem, [card["offline"] for card in STUDENTS.values()])
 
 
 def networks_of(problem):

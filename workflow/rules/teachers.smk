@@ -107,6 +107,69 @@ rule trajectories:
         " --teacher-record {input.teacher_record} --out {output.arrays} --record {output.record} 2> {log}"
 
 
+rule pairs:
+    input:
+        config=f"{ROOT}/plan/{{problem}}/trajectories.json",
+        trajectories=rules.trajectories.output.arrays,
+        trajectories_record=rules.trajectories.output.record,
+    output:
+        arrays=f"{ROOT}/{{problem}}/pairs.npz",
+        record=f"{ROOT}/{{problem}}/pairs.json",
+    log:
+        f"{ROOT}/logs/{{problem}}/pairs.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{problem}}/pairs.tsv"
+    priority: 90
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        made_of=made_of(
+            BASE + modules("steps/pairs.py"),
+            f"{ROOT}/plan/{{problem}}/trajectories.json",
+        ),
+    message:
+        "Keep the ends of {wildcards.problem}'s trajectories"
+    shell:
+        "python -m ttfm pairs --config {input.config} --trajectories {input.trajectories}"
+        " --trajectories-record {input.trajectories_record} --out {output.arrays} --record {output.record} 2> {log}"
+
+
+rule schedules:
+    input:
+        unpack(states),
+        config=f"{ROOT}/plan/{{problem}}/trajectories.json",
+        teacher=rules.teacher.output.weights,
+        trajectories=rules.trajectories.output.arrays,
+        trajectories_record=rules.trajectories.output.record,
+    output:
+        arrays=f"{ROOT}/{{problem}}/schedules.npz",
+        record=f"{ROOT}/{{problem}}/schedules.json",
+    log:
+        f"{ROOT}/logs/{{problem}}/schedules.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{problem}}/schedules.tsv"
+    priority: 90
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=8000,
+        runtime=60,
+    params:
+        made_of=made_of(
+            BASE + MODEL + DATA + modules("steps/trajectories.py", "steps/schedules.py"),
+            f"{ROOT}/plan/{{problem}}/trajectories.json",
+        ),
+        images=images_argument,
+    message:
+        "Find the best steps along {wildcards.problem}'s trajectories"
+    shell:
+        "python -m ttfm schedules --config {input.config} {params.images} --teacher {input.teacher}"
+        " --trajectories {input.trajectories} --trajectories-record {input.trajectories_record}"
+        " --out {output.arrays} --record {output.record} 2> {log}"
+
+
 rule timing:
     input:
         unpack(states),
