@@ -9,7 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.workflow.project import POINTS, checkout, rows, snakemake, write
+from tests.workflow.project import POINTS, checkout, in_one_process, rows, snakemake, write
 
 pytestmark = pytest.mark.workflow
 
@@ -161,7 +161,7 @@ def test_two_runs_give_the_same_numbers_to_the_byte_whoever_else_takes_part(tiny
     second = checkout(tmp_path / "second")
     config = yaml.safe_load((second / "workflow" / "experiments" / "tiny.yaml").read_text())
     config["students"] = {"cd": config["students"]["cd"]}
-    snakemake(second, "results/tiny/metrics.csv", *write(second, config))
+    in_one_process(second, "results/tiny/metrics.csv", *write(second, config))
     absent = (",itvm,", ",meanflow,")
     lines, again = ((at / "results/tiny/metrics.csv").read_text().splitlines() for at in (first, second))
     assert [line for line in lines if not any(name in line for name in absent)] == again
@@ -199,7 +199,7 @@ def test_a_diverged_teacher_fails_its_problem_and_the_page_is_built(tmp_path):
     lost |= {"title": "Lost", "data": {"name": "checkerboard"}, "teacher": {"lr": 1e30}}
     config["problems"]["lost"] = lost
     config["students"]["reflow"] = {"loss": "reflow"}
-    snakemake(folder, *write(folder, config))
+    in_one_process(folder, *write(folder, config))
     timing = {(row["problem"], row["student"]): row for row in rows(folder / "results" / "points" / "timing.csv")}
     assert timing["lost", "reflow"]["status"] == "failed"
     assert timing["ring", "reflow"]["status"] == "ok"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.workflow.project import POINTS, checkout, rows, snakemake, write
+from tests.workflow.project import POINTS, checkout, in_one_process, rows, write
 
 pytestmark = pytest.mark.workflow
 
@@ -25,7 +25,7 @@ def test_nearest_training_images_reach_the_table_and_the_page(tmp_path):
             "evaluation": {"samples": 128, "solver": "heun", "steps": 4, "metrics": ["fd-digits", "copied-train"]},
         }
     }
-    snakemake(folder, *write(folder, config))
+    in_one_process(folder, *write(folder, config))
     table = [row for row in rows(folder / "results/copies/metrics.csv") if row["metric"] == "copied-train"]
     assert {row["student"]: row["status"] for row in table} == {
         **dict.fromkeys(("data", "teacher", "teacher_euler", "itvm"), "ok"),
@@ -45,4 +45,3 @@ def test_nearest_training_images_reach_the_table_and_the_page(tmp_path):
     assert "Averages of the weights" in page and "ITVM, 0.5" in page
     assert "Share of likely copies" in page and "training images nearest to it" in page
     assert (folder / "results/copies/figures/digits--neighbours.png").is_file()
-    assert "Nothing to be done" in snakemake(folder, *write(folder, config))
