@@ -213,11 +213,6 @@ def every_loss_file(wildcards):
     return sorted({path for student in STUDENTS.values() for path in PLAN.loss_files[student["loss"]]})
 
 
-def offline(problem):
-    """Whether some student of the problem trains on stored trajectories."""
-    return f"{problem}/trajectories.json" in PLAN.configs
-
-
 def student_start(wildcards, seeds=None):
     """What a student needs besides its teacher: what is stored of its ODE, or another student to start from."""
     card = STUDENTS[wildcards.student]
