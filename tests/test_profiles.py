@@ -1,5 +1,6 @@
 """The profiles limit what they lend, and rules say what they need."""
 
+import os
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import yaml
 
 from tests.workflow.project import POINTS, checkout, snakemake, write
+from ttfm.devices import visible_gpus
 
 PROFILES = sorted(Path("profiles").iterdir())
 ON_GPU = {
@@ -21,13 +23,34 @@ ON_GPU = {
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
 def test_a_profile_limits_gpus(profile):
     found = yaml.safe_load((profile / "config.yaml").read_text())
-    assert found["resources"]["gpu"] >= 1
     assert found["default-resources"]["gpu"] == 0
+    # That of one machine counts what is there.
+    assert profile.name == "default" or found["resources"]["gpu"] >= 1
 
 
 def test_every_rule_on_a_gpu_says_what_memory_and_time_it_needs():
     assert {"teacher", "student", "sample", "features"} <= set(ON_GPU)
     assert all("mem_mb=" in body and "runtime=" in body for body in ON_GPU.values())
+
+
+@pytest.mark.parametrize(("seen", "provided"), [(None, 3), ("0,2", 2), ("", 0)])
+def test_one_job_for_each_gpu_of_this_machine_is_the_default(tmp_path, monkeypatch, seen, provided):
+    tool = tmp_path / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    tool.write_text('#!/bin/sh\nfor i in 0 1 2; do echo "GPU $i: Some card (UUID: GPU-$i)"; done\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    if seen is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
+    assert visible_gpus() == provided
+    folder = checkout(tmp_path / "project")
+    printed = snakemake(folder, *write(folder, POINTS | {"device": "auto"}), "--until", "data")
+    assert re.findall(r"Provided resources: .*gpu\D+(\d+)\b", printed) == ([str(provided)] if provided else [])
+
+
+def test_without_a_gpu_there_is_no_limit(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert visible_gpus() == 0
 
 
 def test_a_share_of_a_gpu_lets_more_jobs_run(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -44,6 +45,17 @@ def pick_device(wanted: str) -> str:
     elif (count := torch.cuda.device_count()) > 1:
         torch.cuda.set_device(free_gpu(count))
     return "cuda"
+
+
+def visible_gpus() -> int:
+    """How many NVIDIA GPUs this machine has, or ``CUDA_VISIBLE_DEVICES`` leaves of them; told without torch."""
+    try:
+        done = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    there = sum(line.startswith("GPU ") for line in done.stdout.splitlines()) if done.returncode == 0 else 0
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return there if seen is None else min(there, sum(name.strip() not in ("", "-1") for name in seen.split(",")))
 
 
 def take_gpus(count: int) -> None:

@@ -23,9 +23,10 @@ PARTS = {
     "stages": "Stages of an experiment",
     "starts": "Cold starts of the command line",
     "plans": "Planning an experiment",
+    "overhead": "What a run spends outside of its jobs",
     "bill": "The full experiments by arithmetic",
 }
-ON_CPU_ALONE = ("starts", "plans", "bill")
+ON_CPU_ALONE = ("starts", "plans", "overhead", "bill")
 """Parts that no GPU takes part in."""
 PUBLISHED = Path("results/published/bench")
 

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,7 @@ def test_every_format_gives_the_same_images_and_labels(made, name, monkeypatch):
     assert [len(split.images) for split in few.values()] == [2, 4]
 
 
-def test_a_damaged_batch_is_named_before_it_is_unpickled(made, monkeypatch):
+def test_a_damaged_batch_is_named(made, monkeypatch):
     assets, content, _ = made
     folder = assets / "cifar-10-batches-py"
     write_batches(folder, content, monkeypatch)
@@ -115,9 +116,16 @@ def test_a_damaged_batch_is_named_before_it_is_unpickled(made, monkeypatch):
         CIFAR10().read(str(assets), assets)
 
 
-def test_the_unpickler_looks_no_other_name_up():
-    with pytest.raises(DamagedData, match=r"asks for os\.system"):
-        cifar10._ArraysOnly(io.BytesIO(b"cos\nsystem\n(S'exit 1'\ntR.")).load()
+def test_a_batch_is_never_unpickled(made, monkeypatch):
+    assets, content, _ = made
+    folder = assets / "cifar-10-batches-py"
+    write_batches(folder, content, monkeypatch)
+    hostile, path = b"cos\nsystem\n(S'exit 1'\ntR.", folder / "data_batch_1"
+    digest = {"data_batch_1": hashlib.md5(hostile).hexdigest()}
+    monkeypatch.setitem(cifar10.BATCHES, "train", cifar10.BATCHES["train"] | digest)
+    path.write_bytes(hostile)
+    with pytest.raises(DamagedData, match="data_batch_1: no batch of CIFAR-10"):
+        CIFAR10().read(str(assets), assets)
 
 
 def test_other_pixels_are_refused_whatever_their_format(made, monkeypatch):
@@ -169,6 +177,19 @@ def test_without_a_network_it_says_where_it_looked_and_what_to_do(made, monkeypa
     # From now on it is in the cache, and nothing is fetched.
     monkeypatch.setattr(cifar10, "_fetch", unreachable)
     assert len(CIFAR10().read(str(assets), assets).splits["train"].images) == 5
+
+
+def test_a_download_is_held_to_its_sha256_before_it_is_unpacked(made, tmp_path, monkeypatch):
+    assets, content, whole = made
+    write_batches(tmp_path / "official" / "cifar-10-batches-py", content, monkeypatch)
+    archive = Path(shutil.make_archive(str(tmp_path / "published"), "gztar", tmp_path / "official"))
+    monkeypatch.setattr(cifar10, "ARCHIVE", archive.as_uri())
+    with pytest.raises(DataUnavailable, match=r"the download failed .*hash"):
+        CIFAR10().read(str(assets), assets)
+    assert not list((tmp_path / "cache").rglob("*_batch*"))
+    monkeypatch.setattr(cifar10, "ARCHIVE_SHA256", hashlib.sha256(archive.read_bytes()).hexdigest())
+    found = CIFAR10().read(str(assets), assets).splits["train"].images
+    assert np.array_equal(found.reshape(-1, 3072), whole["train"][0])
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="CIFAR-10 is not in the folder that TTFM_ASSETS names")

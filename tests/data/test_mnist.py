@@ -29,7 +29,7 @@ def made(tmp_path, monkeypatch):
     for (split, names), count in zip(FILES.items(), (5, 3), strict=True):
         content[split] = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8), rng.integers(0, 10, count, np.uint8)
         for name, array in zip(names, content[split], strict=True):
-            digests.append(hashlib.md5(idx(array)).hexdigest())
+            digests.append(hashlib.sha256(idx(array)).hexdigest())
             if split == "train":
                 (raw / f"{name}.gz").write_bytes(gzip.compress(idx(array)))
             else:
@@ -54,7 +54,7 @@ def test_damage_is_named(made):
     whole = packed.read_bytes()
     for content, message in (
         (whole[:-4], r"train-labels-idx1-ubyte\.gz: damaged gzip file"),
-        (gzip.compress(b"else"), r"train-labels-idx1-ubyte\.gz: damaged: expected md5 \w{32}, found \w{32}"),
+        (gzip.compress(b"else"), r"train-labels-idx1-ubyte\.gz: damaged: expected sha256 \w{64}, found \w{64}"),
     ):
         packed.write_bytes(content)
         with pytest.raises(DamagedData, match=message):

@@ -6,15 +6,17 @@ import contextlib
 import json
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from tests.faults.workspace import LIMIT, Workspace, wait_until
+from tests.faults.workspace import LIMIT, SEEDS, Workspace, wait_until
 
 TRAINERS = ("teacher", "student")
 
@@ -72,11 +74,13 @@ def prepare(folder: Path, seed: int) -> Bench:
 def kills(bench: Bench, target: str) -> Iterator[None]:
     """Kill a trainer, any job, Snakemake alone or all at once, at random moments, until the DAG has come to its end.
 
-    Yields after every kill. At the end the tables must be those of the undisturbed run, and nothing done twice.
+    Yields after every kill. At the end the tables must be those of the undisturbed run, nothing done twice, and every
+    training gone on from a state at least as new as the newest that a kill left.
     """
     workspace = bench.workspace
     workspace.clear()
     finished: dict[Path, int] = {}
+    left: dict[Path, int] = {}
     status = 1
     while status:
         run = workspace.start()
@@ -89,11 +93,20 @@ def kills(bench: Bench, target: str) -> Iterator[None]:
         chosen = found if target == "everything" else found and [bench.random.choice(found)]
         hit = [pid for pid in chosen if _kill(pid)]
         status = run.wait(timeout=LIMIT)
+        require(hit or not status, f"the command failed by itself after kills of {target}: {_end(workspace.log)}")
+        left |= workspace.unfinished()
         if hit:
             yield
+    for training, step in left.items():
+        resumed = json.loads((training / "record.json").read_text())["resumed"]
+        require(resumed and max(resumed) >= step, f"{training} had a state of step {step} and went on from {resumed}")
     again = [path for path, written in finished.items() if path.stat().st_mtime_ns != written]
     require(not again, f"done twice after kills of {target}: {again}")
     bench.unchanged(f"kills of {target}")
+
+
+def _end(log: Path) -> str:
+    return log.read_text(errors="replace")[-2000:]
 
 
 def victims(workspace: Workspace, run: subprocess.Popen[bytes], target: str) -> list[int]:
@@ -147,23 +160,31 @@ def _remount(target: Path, options: str, check: bool = True) -> bool:
 
 
 def disk_full(bench: Bench) -> None:
-    """The disk is full at some point of the run, then has room again."""
+    """The disk is full when states, samples or tables are to be written, then has room again."""
     bench.workspace.clear()
     target = _mounted(bench, "size=64m")
     try:
-        status, output = bench.workspace.run()
-        require(status == 0, output)
-        used = sum(path.stat().st_blocks * 512 for path in target.rglob("*"))
-        for share in (0.15, 0.5, 0.8):
+        for written, (pattern, count, rules) in FULL.items():
             bench.workspace.clear()
-            _remount(target, f"size={int(used * share) // 4096 * 4096}")
-            status, output = bench.workspace.run()
-            require(status != 0, f"a disk with {share:.0%} of the room sufficed")
+            run = bench.workspace.start()
+            made = partial(bench.workspace.results.glob, pattern)
+            require(wait_until(lambda made=made, count=count: len(list(made())) >= count, run), f"no {pattern}")
+            # What is written meanwhile may not fit any more.
+            require(wait_until(partial(_fill, target), run), "the disk could not be made full")
+            require(run.wait(timeout=LIMIT) != 0, f"a disk without room for {written} sufficed")
+            output = bench.workspace.log.read_text(errors="replace")
             require("No space left on device" in output, f"a full disk is not named: {output[-2000:]}")
+            require(re.search(rf"Error in rule ({rules})", output), f"not {written} failed: {output[-2000:]}")
             _remount(target, "size=64m")
-            bench.completes("the disk was full")
+            bench.completes(f"the disk had no room for {written}")
     finally:
         subprocess.run(["umount", "-l", str(target)], check=True)
+
+
+def _fill(target: Path) -> bool:
+    """Leave a folder's file system no more room than is taken; whether that could be done."""
+    found = os.statvfs(target)
+    return _remount(target, f"size={(found.f_blocks - found.f_bfree) * found.f_frsize}", check=False)
 
 
 def read_only(bench: Bench) -> None:
@@ -225,6 +246,9 @@ def damaged_state(bench: Bench) -> None:
     require(wait_until(two, run), "no student ever kept two states")
     workspace.end(run)
     require(newest := two(), "no two states are left")
+    if len({path.stem for path in newest if path.parents[2].name in ("0", "1")}) > 1:
+        # Killed in the midst of a save: these two, which train at once, have no second save that is whole.
+        newest = [path for path in newest if path.parents[2].name == "2"]
     for path in newest:
         tensors = path.with_suffix(".safetensors")
         tensors.write_bytes(tensors.read_bytes()[:-1])
@@ -238,17 +262,37 @@ def damaged_state(bench: Bench) -> None:
         require(resumed and resumed[-1] < step, f"{student} went on from {resumed}, not from a state before {step}")
 
 
-def clock_jumps(bench: Bench) -> None:
-    """The clock was two hours ahead when half of the results were made."""
+def orphan_ends(bench: Bench) -> None:
+    """Snakemake is killed, and what it left running comes to its end before anybody looks."""
+    workspace = bench.workspace
+    workspace.clear()
+    run = workspace.start()
+    require(wait_until(lambda: list(workspace.results.glob("ring/itvm/*/state/*/step-*.json")), run), "no state")
+    orphaned = [path for path in workspace.results.glob("ring/itvm/*") if (path / "state").is_dir()]
+    _kill(run.pid)
+    run.wait()
+    require(wait_until(lambda: not workspace.jobs()), "the orphans never ended")
+    bench.completes("orphans had come to their end")
+    for student in orphaned:
+        record = json.loads((student / "record.json").read_text())
+        require(record["iterations"] in record["resumed"], f"{student} was trained again from {record['resumed']}")
+
+
+def clock_jumps(hours: int) -> Callable[[Bench], None]:
+    """The clock was some hours ahead, or behind, when half of the results were made."""
+    return partial(_clock_jumps, hours=hours)
+
+
+def _clock_jumps(bench: Bench, hours: int) -> None:
     workspace = bench.workspace
     workspace.clear()
     run = workspace.start()
     wait_until(lambda: list(workspace.results.glob("ring/*/*/record.json")), run)
     workspace.end(run)
-    ahead = time.time() + 7200
+    then = time.time() + 3600 * hours
     for path in workspace.results.rglob("*"):
         if path.is_file():
-            os.utime(path, (ahead, ahead))
+            os.utime(path, (then, then))
     bench.completes("the clock jumped")
     _, output = workspace.run()
     require("Nothing to be done" in output, f"there is something left to do after the clock jumped: {output[-2000:]}")
@@ -268,6 +312,12 @@ def two_at_once(bench: Bench) -> None:
     bench.unchanged("two runs at once")
 
 
+FULL = {
+    "states": ("ring/itvm/*/state/*/step-*.json", 1, r"student\w*"),
+    "samples": ("ring/itvm/*/record.json", len(SEEDS), "evaluate"),
+    "tables": ("metrics.csv", 1, "tables|figures"),
+}
+"""By what is to be written when there is no room: the files that are waited for, how many, and rules that fail."""
 # Snakemake makes what is missing only where something after it is to be made too.
 SCORES = ("ring/itvm/metrics.csv", "metrics.csv")
 ONCE: dict[str, Callable[[Bench], None]] = {
@@ -278,7 +328,9 @@ ONCE: dict[str, Callable[[Bench], None]] = {
     "damaged arrays": damage("ring/data.npz", "ring/solution.npz", downstream=SCORES),
     "damaged samples": damage("ring/itvm/0/samples.npz", downstream=("figures/record.json",)),
     "damaged state": damaged_state,
-    "clock that jumps": clock_jumps,
+    "orphan that ends": orphan_ends,
+    "clock that was ahead": clock_jumps(2),
+    "clock that was behind": clock_jumps(-2),
     "two runs at once": two_at_once,
 }
 TARGETS = ("trainer", "job", "snakemake", "everything")

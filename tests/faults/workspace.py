@@ -20,12 +20,16 @@ LIMIT = 900
 """Seconds after which a run counts as lost."""
 
 
+SEEDS, TOGETHER = [0, 1, 2], 2
+"""Two seeds that one process trains at once, and one that has a process of its own."""
+
+
 def experiment() -> dict:
-    """One loss and two seeds on the ring, trained for so long that a fault can hit them."""
+    """One loss and three seeds on the ring, trained for so long that a fault can hit them."""
     ring = POINTS["problems"]["ring"]
     ring = ring | {"training": ring["training"] | {"iterations": 600, "probe_every": 200}}
-    students = {"itvm": {"loss": "itvm"}}
-    return POINTS | {"name": "faults", "seeds": [0, 1], "students": students, "problems": {"ring": ring}}
+    about = {"students": {"itvm": {"loss": "itvm"}}, "problems": {"ring": ring}}
+    return POINTS | {"name": "faults", "seeds": SEEDS, "seeds_together": TOGETHER} | about
 
 
 class Workspace:
@@ -69,6 +73,16 @@ class Workspace:
         recent = time.time_ns() - 5 * 10**9
         found = {path: path.stat().st_mtime_ns for path in self.results.glob("**/*.json") if "plan" not in path.parts}
         return {path: written for path, written in found.items() if written < recent and "state" not in path.parts}
+
+    def unfinished(self) -> dict[Path, int]:
+        """The newest step that there are whole states of, by the folders of trainings that have left no record."""
+        found = {}
+        for seeds in (SEEDS[:TOGETHER], SEEDS[TOGETHER:]):
+            folders = [self.results / "ring" / "itvm" / str(seed) for seed in seeds]
+            kept = [{int(path.stem.split("-")[1]) for path in at.glob("state/*/step-*.json")} for at in folders]
+            if whole := set.intersection(*kept):
+                found |= {at: max(whole) for at in folders if not (at / "record.json").exists()}
+        return found
 
     def jobs(self, step: str = "") -> list[int]:
         """Processes that run a step of this folder, all steps or one of them."""

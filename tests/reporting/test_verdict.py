@@ -43,6 +43,15 @@ def test_one_seed_ranks_nothing():
     assert text == ("At 1 step A has the lowest mean, 1.00, with one seed per student: no ranking is claimed.")
 
 
+def test_what_has_one_seed_takes_no_part_in_the_ranking_of_the_others():
+    text = first({"a": [1.0, 1.01, 1.02], "b": [5.0, 5.1, 5.2], "c": [2.0]})
+    assert text.endswith("it (nearest: B, 5.10 ± 0.25). Of one seed, and so without an interval: C.")
+    text = first({"a": [1.0, 1.1, 1.2], "b": [1.1, 1.2, 1.3], "c": [2.0]})
+    assert text.endswith("no ranking among them is claimed. Of one seed, and so without an interval: C.")
+    text = first({"a": [2.0, 2.1, 2.2], "b": [5.0, 5.1, 5.2], "c": [1.0]})
+    assert text == "At 1 step C has the lowest mean, 1.00, with one seed and no interval: no ranking is claimed."
+
+
 def test_equal_means_share_the_place():
     assert first({"a": [1.0, 2.0], "b": [2.0, 1.0]}).startswith("At 1 step A and B share the lowest mean, 1.50 ±")
 

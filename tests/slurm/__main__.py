@@ -1,4 +1,4 @@
-"""The small experiment by ``sbatch``, with a node that dies in the middle; its tables must be those of a local run."""
+"""The small experiment by ``sbatch``: one training is pre-empted, another's node dies; the tables are a local run's."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.faults.workspace import LIMIT, Workspace, wait_until
+from tests.faults.workspace import LIMIT, SEEDS, TOGETHER, Workspace, wait_until
 from tests.slurm.cluster import NODES, Cluster
 from tests.workflow.project import ROOT, surroundings
+from ttfm.files import read_json
 
 
 def main() -> None:
@@ -33,14 +34,12 @@ def main() -> None:
                 run = subprocess.Popen(
                     [*command, *more, *limits], cwd=remote.folder, env=environment, stdout=stream, stderr=stream
                 )
-            victim = NODES[1]
-            if not wait_until(lambda: remote.jobs("student") and cluster.running(victim), run):
-                sys.exit(
-                    f"no student was trained on {victim}:\n{remote.log.read_text()}\n{told(remote)}\n{cluster.logs()}"
-                )
-            lost = cluster.running(victim)
-            cluster.kill(victim)
-            print(f"{victim} died with jobs {', '.join(lost)}", flush=True)
+            if not wait_until(lambda: all(cluster.running(node) for node in NODES) and both_kept(remote), run):
+                sys.exit(f"no two students were trained:\n{remote.log.read_text()}\n{told(remote)}\n{cluster.logs()}")
+            stopped, lost = (", ".join(cluster.running(node)) for node in NODES)
+            cluster.ask("scontrol", "requeue", stopped)
+            cluster.kill(NODES[1])
+            print(f"job {stopped} was pre-empted; {NODES[1]} died with job {lost}", flush=True)
             status = run.wait(timeout=LIMIT)
             if status:
                 sys.exit(
@@ -49,7 +48,18 @@ def main() -> None:
             jobs = cluster.ask("squeue", "-h", "-t", "all", "-o", "%A %T").splitlines()
         if remote.tables() != local.tables():
             sys.exit("the tables differ from those of the local run")
-        print(f"{len(jobs)} jobs by sbatch; the tables are those of the local run")
+        resumed = {seed: read_json(remote.results / f"ring/itvm/{seed}/record.json")["resumed"] for seed in SEEDS}
+        if not all(resumed.values()):
+            sys.exit(f"not every training went on from a state: {resumed}")
+        print(
+            f"{len(jobs)} jobs by sbatch, trainings went on from steps {resumed}; the tables are those of the local run"
+        )
+
+
+def both_kept(workspace: Workspace) -> bool:
+    """Whether both jobs that train students are at work and have kept a state."""
+    kept = [list(workspace.results.glob(f"ring/itvm/{seed}/state/*/step-*.json")) for seed in SEEDS]
+    return all(kept) and len(workspace.jobs("student")) == 2
 
 
 def told(workspace: Workspace) -> str:
@@ -62,7 +72,9 @@ def told(workspace: Workspace) -> str:
 def on_gpu() -> list[str]:
     """The rules that ask for a GPU."""
     rules = "".join(path.read_text() for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")))
-    return [rule for rule, body in re.findall(r"^rule (\w+):(.*?)(?=^rule |\Z)", rules, re.M | re.S) if "gpu=" in body]
+    found = re.findall(r"^rule (\w+):(.*?)(?=^rule |\Z)", rules, re.M | re.S)
+    groups = [f"student_{'_'.join(map(str, seeds))}" for seeds in (SEEDS[:TOGETHER], SEEDS[TOGETHER:])]
+    return [*groups, *(rule for rule, body in found if "gpu=" in body)]
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ MinJobAge=86400
 # A node that says nothing is down soon, and its jobs are given to another.
 SlurmdTimeout=10
 KillWait=2
-# Snakemake is to try the jobs of a lost node again.
+# What the profile asks for counts, and not what the cluster would do by itself.
 JobRequeue=0
 ReturnToService=2
 SlurmdParameters=config_overrides

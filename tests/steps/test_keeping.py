@@ -95,7 +95,18 @@ def test_a_signal_costs_no_work_and_changes_no_number(told, unbroken, tmp_path):
     require_same(tmp_path, unbroken)
     (resumed,) = read_json(tmp_path / "record.json")["resumed"]
     assert step <= resumed < CONFIG["training"]["iterations"]
-    assert not (tmp_path / "state").exists()
+    assert [path.stem for path in states(tmp_path)] == ["step-000001000"]
+
+
+def test_a_training_whose_end_nobody_saw_is_not_done_again(unbroken, tmp_path):
+    """Who started it is dead, and the next one removes files that nobody has called complete."""
+    arguments = ("--state", f"{tmp_path}/state")
+    assert start(tmp_path, *arguments).wait(timeout=300) == 0
+    for path in tmp_path.glob("*.*"):
+        path.unlink()
+    assert start(tmp_path, *arguments).wait(timeout=300) == 0
+    require_same(tmp_path, unbroken)
+    assert read_json(tmp_path / "record.json")["resumed"] == [CONFIG["training"]["iterations"]]
 
 
 def test_a_training_that_a_killed_workflow_left_behind_gives_way_to_its_successor(unbroken, tmp_path):
@@ -143,7 +154,7 @@ def test_two_ranks_keep_one_state_and_end_with_the_numbers_of_one_process(tmp_pa
     assert run.wait(timeout=300) == 0
     require_same(together, alone)
     assert len(read_json(together / "record.json")["resumed"]) == 1
-    assert not (together / "state").exists()
+    assert [path.stem for path in states(together)] == ["step-000001000"]
 
 
 @pytest.mark.parametrize("text", ["0", "two", "-1"])
@@ -194,8 +205,9 @@ def test_seeds_go_on_from_what_was_saved_at_once(tmp_path):
         found = [(argparse.Namespace(state=tmp_path / str(seed)), CONFIG | {"seed": seed}) for seed in (0, 1)]
         return Keeper(found, "cpu")
 
-    def save(seed, saved):
-        assert keeper().states[seed].save(State(saved[seed], {"weight": torch.ones(1)}, {"saved": saved}))
+    def save(seed, saved, alone=False):
+        numbers = {"saved": saved, "alone": alone}
+        assert keeper().states[seed].save(State(saved[seed], {"weight": torch.ones(1)}, numbers))
 
     def steps():
         return [state and state.step for state in keeper().newest()]
@@ -213,11 +225,11 @@ def test_seeds_go_on_from_what_was_saved_at_once(tmp_path):
     newest.write_bytes(newest.read_bytes()[:-1])
     assert steps() == [10, 10]
     # Since one of them failed they train one after another.
-    save(0, [15, 10])
-    save(1, [15, 10])
+    save(0, [15, 10], alone=True)
+    save(1, [15, 10], alone=True)
     assert steps() == [15, 10]
-    save(0, [40, 10])
-    save(0, [50, 10])
+    save(0, [40, 10], alone=True)
+    save(0, [50, 10], alone=True)
     assert steps() == [50, 10]
 
 

@@ -115,7 +115,21 @@ def test_seeds_that_were_stopped_go_on_together(root):
         for name in ("weights", "snapshots", "averages"):
             found, expected = (load_file(at / f"{name}.safetensors") for at in (folder, other))
             assert all(torch.equal(value, expected[key]) for key, value in found.items())
-        assert not (folder / "state").exists()
+        (last,) = (folder / "state").glob("*/step-*.json")
+        assert int(last.stem.split("-")[1]) == read_json(folder / "record.json")["iterations"]
+
+
+def test_seeds_that_trained_together_do_not_go_on_alone(root, monkeypatch):
+    made = root / "ring" / "cd-parted"
+    states = ["--state", *(str(made / str(seed) / "state") for seed in SEEDS)]
+    with pytest.raises(SystemExit) as end:
+        train(root, "cd", "parted", SEEDS, *states, "--train-at-most", "0.02")
+    assert end.value.code == TRY_AGAIN
+    monkeypatch.setattr("ttfm.training.together.together", lambda trainers: None)
+    with pytest.raises(RuntimeError, match="cannot go on so; the log says why"):
+        train(root, "cd", "parted", SEEDS, *states)
+    monkeypatch.undo()
+    train(root, "cd", "parted", SEEDS, *states)
 
 
 def test_a_seed_that_failed_stays_so_when_the_others_go_on(root):

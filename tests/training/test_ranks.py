@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.training.test_states import trainer
 from ttfm.losses import load_modules
+from ttfm.losses.base import Batch
 from ttfm.training.ranks import Ranks, join
 
 LOSSES = sorted(load_modules())
@@ -76,6 +78,49 @@ def test_the_gradient_of_two_parts_is_the_mean_of_theirs(name):
             # A part may leave a weight out.
             expected = sum(gradient for gradient in (first, second) if gradient is not None) / 2
             torch.testing.assert_close(weight.grad, expected, rtol=1e-4, atol=1e-6)
+
+
+@dataclass(frozen=True)
+class Joint(Batch):
+    """Two parts as one batch: whatever a loss asks of it is what it would get from the one and then the other."""
+
+    halves: tuple[Batch, ...] = ()
+
+    @classmethod
+    def of(cls, *halves):
+        fields = {name: torch.cat([getattr(half, name) for half in halves]) for name in ("x0", "x1", "s", "t")}
+        path = None if halves[0].path is None else torch.cat([half.path for half in halves], dim=1)
+        first = halves[0]
+        return cls(
+            **fields, generator=None, progress=first.progress, times=first.times, path=path, schedules=first.schedules,
+            halves=halves,
+        )  # fmt: skip
+
+    def part(self, samples):
+        half = slice(*(bound and bound // 2 for bound in (samples.start, samples.stop)))
+        return Joint.of(*(each.part(half) for each in self.halves))
+
+    def other_noise(self):
+        return torch.cat([half.other_noise() for half in self.halves])
+
+    def uniform(self):
+        return torch.cat([half.uniform() for half in self.halves])
+
+
+# One draws noise of a shape that it chooses itself; the other's weights have a mean of one in whatever it is given.
+@pytest.mark.parametrize("name", sorted(set(LOSSES) - {"dtm", "wcfm"}))
+def test_the_gradient_of_two_parts_is_that_of_the_joint_batch(name):
+    # The first samples of a batch are not those of its parts.
+    every = {"initial_fraction": 1.0} if name == "itvm" else {}
+    run, whole = (trainer(name, loss=load_modules()[name](**every), parts=2) for _ in range(2))
+    batch = Joint.of(*(whole.batch(0, torch.device("cpu"), part) for part in range(2)))
+    assert len(batch.x0) == 16
+    teacher = whole.teacher if whole.loss.needs_teacher else None
+    whole.loss.total(whole.loss.terms(batch, whole.student, whole.target, teacher)).backward()
+    next(run.run())
+    for found, expected in zip(run.network.parameters(), whole.network.parameters(), strict=True):
+        if expected.grad is not None:
+            torch.testing.assert_close(found.grad, expected.grad, rtol=1e-4, atol=1e-6)
 
 
 def test_parts_differ_and_the_first_is_that_of_a_batch_in_one():

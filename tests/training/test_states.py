@@ -7,15 +7,15 @@ from ttfm.data.densities import Ring
 from ttfm.losses import load_modules
 from ttfm.networks.mlp import MLP
 from ttfm.training.ranks import Ranks
-from ttfm.training.states import State, States
+from ttfm.training.states import State, States, clear
 from ttfm.training.trainer import Trainer, TrainingOptions, Trajectories
 
 LOSSES = load_modules()
 ITERATIONS = 12
 
 
-def trainer(name, ranks=None, **options):
-    ring, loss = Ring(), LOSSES[name]()
+def trainer(name, ranks=None, loss=None, **options):
+    ring, loss = Ring(), loss or LOSSES[name]()
     torch.manual_seed(0)
     trajectories = None
     if loss.offline:
@@ -156,7 +156,9 @@ def test_one_of_another_training_is_refused_and_kept_until_this_one_ends(tmp_pat
     assert "another configuration" in caplog.text
     assert mine.newest().step == 5
     assert other.save(example(3))
-    other.clear()
+    other.settle()
+    assert [path.name for path in sorted(tmp_path.glob("*/*"))] == ["step-000000003.json", "step-000000003.safetensors"]
+    clear(tmp_path)
     assert not tmp_path.exists()
 
 
@@ -164,12 +166,12 @@ def test_clearing_removes_all_but_what_was_set_aside(tmp_path):
     states = saved(tmp_path / "a", 1, 2)
     (states.folder / ".step-000000003.xyz.safetensors").touch()
     (states.folder / "step-000000003.safetensors").touch()
-    states.clear()
+    clear(tmp_path / "a")
     assert not (tmp_path / "a").exists()
     states = saved(tmp_path / "b", 1, 2)
     empty(states.folder / "step-000000002.json")
     states.newest()
-    states.clear()
+    clear(states.root)
     assert [path.name for path in sorted(states.folder.iterdir())] == [
         "damaged-step-000000002.json",
         "damaged-step-000000002.safetensors",

@@ -53,10 +53,10 @@ def surroundings(folder):
     return kept | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(folder)}
 
 
-def snakemake(folder, *arguments, check=True):
+def snakemake(folder, *arguments, check=True, timeout=1200):
     environment = surroundings(folder)
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1200)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout)
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import pickle
+import pickletools
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,7 +26,9 @@ BATCHES = {
     },
     "test": {"test_batch": "40351d587109b95175f43aff81a1287e"},
 }
-"""The official batches for Python and their md5, as in torchvision's ``CIFAR10``."""
+"""The official batches for Python and their md5, as in torchvision's ``CIFAR10``: it tells which of them is damaged."""
+ARCHIVE = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+ARCHIVE_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
 PIXELS = {
     "train": "1e91790dbaf241617ca1f29a9aba08eb9a62df84cc90676b47edd05ad2ab3c94",
     "test": "9a4c74f5c8b6f2c4e13d3a1dfb43a5a8cda8a9da515e99fd620d2013a1a6287a",
@@ -91,24 +93,28 @@ def _batches(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     for name, md5 in BATCHES[split].items():
         content = _content(folder / name)
         require_md5(folder / name, content, md5)
-        batch = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
-        images.append(batch["data"])
-        labels.append(np.asarray(batch["labels"]))
+        pixels, marks = _unpacked(folder / name, content)
+        images.append(pixels)
+        labels.append(marks)
     return np.concatenate(images), np.concatenate(labels)
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Rebuilds NumPy arrays from pickles of any age and nothing else: no other name of a pickle is ever looked up."""
+def _unpacked(path: Path, content: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels and labels of a batch, which is a pickle, without loading it: nothing that a pickle names is looked up.
 
-    def find_class(self, module: str, name: str) -> Any:
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return lambda _, shape, kind: np.ndarray(shape, np.uint8)
-        if (module, name) == ("numpy", "ndarray"):
-            return np.ndarray
-        if (module, name) == ("numpy", "dtype"):
-            # Old pickles give the flags as 0 and 1, of which NumPy warns.
-            return lambda code, align=False, copy=False: np.dtype(code, align=bool(align), copy=bool(copy))
-        raise DamagedData(f"a batch of CIFAR-10 asks for {module}.{name}, which no batch of it needs; replace it")
+    Of the operations that it consists of these are the longest string and the integers behind the string "labels".
+    """
+    pixels, labels, last = "", [], ""
+    try:
+        for operation, value, _ in pickletools.genops(content):
+            if isinstance(value, str):
+                last = value
+                pixels = max(pixels, value, key=len)
+            elif last == "labels" and operation.name.startswith("BININT"):
+                labels.append(value)
+        return np.frombuffer(pixels.encode("latin-1"), np.uint8).reshape(-1, 3 * SIDE**2), np.asarray(labels)
+    except ValueError as error:
+        raise DamagedData(f"{path}: no batch of CIFAR-10 ({error}); delete the file or replace it") from None
 
 
 def _binary(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -162,7 +168,9 @@ def _content(path: Path) -> bytes:
 
 
 def _fetch(folder: Path) -> None:
-    from torchvision.datasets import CIFAR10 as Published
-    from torchvision.datasets.utils import download_and_extract_archive
+    from torch.hub import download_url_to_file
 
-    download_and_extract_archive(Published.url, str(folder), filename=Published.filename, md5=Published.tgz_md5)
+    archive = folder / ARCHIVE.rpartition("/")[2]
+    download_url_to_file(ARCHIVE, str(archive), hash_prefix=ARCHIVE_SHA256, progress=False)
+    shutil.unpack_archive(archive, folder, filter="data")
+    archive.unlink()

@@ -116,6 +116,16 @@ def require_md5(path: Path, content: bytes, expected: str) -> None:
         raise DamagedData(f"{path}: damaged: expected md5 {expected}, found {found}; delete the file or replace it")
 
 
+def require_sha256(path: Path, content: bytes, expected: str) -> None:
+    """Check the content of a file of published data.
+
+    Raises:
+        DamagedData: naming the file with the expected and the found sha256.
+    """
+    if (found := hashlib.sha256(content).hexdigest()) != expected:
+        raise DamagedData(f"{path}: damaged: expected sha256 {expected}, found {found}; delete the file or replace it")
+
+
 def require_pixels(title: str, folder: Path, splits: Mapping[str, Split], expected: Mapping[str, str]) -> None:
     """Check decoded images and labels against those of the published set, whichever format they came in.
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from ttfm.data.arrays import Split
-from ttfm.data.finding import DamagedData, Found, Limit, download, first, require_md5
+from ttfm.data.finding import DamagedData, Found, Limit, download, first, require_sha256
 
 SIDE = 28
 FILES = {
@@ -41,10 +41,12 @@ class MNIST:
     source = "MNIST (LeCun et al., 1998)"
     folder: ClassVar[str] = "MNIST"
     digests: ClassVar[tuple[str, ...]] = (
-        *("6bbc9ace898e44ae57da46a324031adb", "a25bea736e30d166cdddb491f175f624"),
-        *("2646ac647ad5339dbf082846283269ea", "27ae3e4e09519cfbb04c329615203637"),
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     )
-    """md5 of the unpacked files: training images and labels, test images and labels."""
+    """sha256 of the unpacked files: training images and labels, test images and labels."""
 
     def read(self, assets: str | None, scratch: Path) -> Found:
         """Images ``(N, 1, 28, 28)`` and labels, in the published order.
@@ -90,12 +92,14 @@ class FashionMNIST(MNIST):
     source = "Fashion-MNIST (Xiao et al., arXiv 1708.07747)"
     folder: ClassVar[str] = "FashionMNIST"
     digests: ClassVar[tuple[str, ...]] = (
-        *("f4a8712d7a061bf5bd6d2ca38dc4d50a", "9018921c3c673c538a1fc5bad174d6f9"),
-        *("8181f5470baa50b63fa0f6fddb340f0a", "15d484375f8d13e6eb1aabb0c3f46965"),
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     )
 
 
-def _idx(path: Path, md5: str) -> np.ndarray:
+def _idx(path: Path, sha256: str) -> np.ndarray:
     """The bytes of an idx file, plain or packed: two zeros, type 8 (byte), rank, big-endian sizes, then the data."""
     packed = path.with_name(f"{path.name}.gz")
     try:
@@ -104,6 +108,6 @@ def _idx(path: Path, md5: str) -> np.ndarray:
         raise DamagedData(f"{packed}: missing; add the file or remove the folder {path.parent}") from None
     except (OSError, EOFError, zlib.error) as error:
         raise DamagedData(f"{packed}: damaged gzip file ({error}); delete the file or replace it") from None
-    require_md5(path if path.is_file() else packed, content, md5)
+    require_sha256(path if path.is_file() else packed, content, sha256)
     rank = content[3]
     return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(np.frombuffer(content, ">i4", rank, 4))

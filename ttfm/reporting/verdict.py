@@ -83,23 +83,24 @@ class _Problem:
         mean, half = with_interval(first["mean"], first["ci"])
         mean += f" ± {half} (n = {first['n']})" if half else ""
         text = f"{when}{self.names(best)} {verb} the {extreme(self.metric)} mean, {mean}"
-        if rows["ci"].isna().any():
-            alone = rows[rows["ci"].isna()]
-            if len(alone) == len(rows):
-                return f"{text}, with one seed per student: no ranking is claimed."
-            verb = "has" if len(alone) == 1 else "have"
-            return f"{text}, but {self.names(alone)} {verb} one seed and no interval: no ranking is claimed."
+        alone = rows[rows["ci"].isna()]
+        if len(alone) == len(rows):
+            return f"{text}, with one seed per student: no ranking is claimed."
+        if best["ci"].isna().any():
+            return f"{text}, with one seed and no interval: no ranking is claimed."
+        others = "" if alone.empty else f" Of one seed, and so without an interval: {self.names(alone)}."
+        ties = ties[ties["ci"].notna()]
         if ties.empty:
-            after = rows[~rows["best"]]
+            after = rows[~rows["best"] & rows["ci"].notna()]
             nearest = (
                 f" (nearest: {self.title(after.iloc[0]['student'])}, {value(after.iloc[0], first)})"
                 if len(after)
                 else ""
             )
-            return f"{text}; no other interval overlaps it{nearest}."
+            return f"{text}; no other interval overlaps it{nearest}.{others}"
         tied = some(f"{self.title(row['student'])} ({value(row, first)})" for _, row in ties.iterrows())
         who = f"the interval of {tied} overlaps it" if len(ties) == 1 else f"the intervals of {tied} overlap it"
-        return f"{text}; {who}, so no ranking among them is claimed."
+        return f"{text}; {who}, so no ranking among them is claimed.{others}"
 
     def others(self, steps: int | None) -> list[str]:
         """The same, briefly, for the other metrics at one step budget."""

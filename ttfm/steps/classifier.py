@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ttfm.files import sha256
 from ttfm.provenance import now
 from ttfm.steps.common import config_argument, images_argument, log, path_argument, read_config, write_record
 
@@ -36,4 +37,5 @@ def run(arguments: argparse.Namespace) -> None:
     classifier.save(arguments.weights, weights)
     accuracy = classifier.accuracy(classifier.load(arguments.weights), *test)
     log.info("digit classifier: %.2f %% of the test split", 100 * accuracy)
-    write_record(arguments.record, config, "cpu", started, training=training, test_accuracy=accuracy)
+    outcome = {"content_sha256": sha256(arguments.weights), "training": training, "test_accuracy": accuracy}
+    write_record(arguments.record, config, "cpu", started, **outcome)

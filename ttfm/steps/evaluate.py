@@ -11,6 +11,7 @@ from ttfm.devices import pick_device
 from ttfm.files import read_json, write_arrays
 from ttfm.steps.columns import MAP_COLUMNS, METRIC_COLUMNS, SNAPSHOT_COLUMNS
 from ttfm.steps.common import config_argument, path_argument, progress, read_config
+from ttfm.steps.keeping import forget
 from ttfm.steps.scoring import (
     Tables,
     completed,
@@ -39,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run_all(runs: list[argparse.Namespace]) -> None:
     """Write metrics and samples of every run; a failed training gives failed rows with its reason."""
     write_together(runs, _run)
+    for arguments in runs:
+        forget(arguments)
 
 
 def _run(arguments: argparse.Namespace, tables: Tables) -> None:

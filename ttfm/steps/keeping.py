@@ -59,6 +59,19 @@ def keeping_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def spent_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the states of a training that is made use of."""
+    path_argument(parser, "spent", "folder with the last state of that training, removed at the end", False)
+
+
+def forget(arguments: argparse.Namespace) -> None:
+    """Remove the states of a training that somebody has made use of: whoever started that knows that it has ended."""
+    if arguments.spent:
+        from ttfm.training.states import clear
+
+        clear(arguments.spent)
+
+
 class Keeper:
     """Saves states of a training, or of several that one process takes care of, and stops it in good order.
 
@@ -134,10 +147,10 @@ class Keeper:
             found = [next((state for state in states if state.numbers["saved"] == saved), None) for states in kept]
             if None not in found:
                 return found
-        if not all(kept) and all(len(set(state.numbers["saved"])) == 1 for states in kept for state in states):
-            # The first save was not finished. Alone from here, some of them would get other numbers than together.
-            return [None] * self._count
-        return [states[0] if states else None for states in kept]
+        last = [states[0] if states else None for states in kept]
+        # No save is whole. Those that trained together would get other numbers from states of different steps.
+        by_themselves = all(state is None or state.numbers["alone"] for state in last)
+        return last if by_themselves else [None] * self._count
 
     def after_step(self, state: Callable[[], list[State]]) -> None:
         """Save ``state()``, the state of each training, if it is time to.
@@ -160,13 +173,7 @@ class Keeper:
         # A disk that was full when the time was up is not tried again before the next state is due.
         if not due and (self._full or not stop):
             return
-        # On every rank: it may find that a step was not finite, which must end them all.
-        found = state()
-        for each in found:
-            each.numbers["saved"] = [state.step for state in found]
-        # Every one of them, even if another could not be.
-        stored = [s.save(each) for s, each in zip(self.states, found, strict=True)] if self._ranks.rank == 0 else []
-        saved = all(stored)
+        found, saved = self._save(state)
         step = min(each.step for each in found)
         if stop:
             saved = not self._ranks.any(not saved, self._device)
@@ -181,10 +188,21 @@ class Keeper:
         if self._signal:
             raise InterruptedTrainingError(f"stopped by {stop} after step {step}; its state could not be saved")
 
-    def clear(self) -> None:
-        """Remove the states of trainings that have come to their end."""
-        for states in self.states if self._ranks.rank == 0 else ():
-            states.clear()
+    def keep(self, state: Callable[[], list[State]]) -> None:
+        """Save ``state()``, the state of each training at its end, and drop all earlier ones."""
+        if self.states and self._save(state)[1]:
+            for states in self.states if self._ranks.rank == 0 else ():
+                states.settle()
+
+    def _save(self, state: Callable[[], list[State]]) -> tuple[list[State], bool]:
+        """The state of each training, and whether all of them were saved by this rank, if that is its task."""
+        # On every rank: it may find that a step was not finite, which must end them all.
+        found = state()
+        for each in found:
+            each.numbers["saved"] = [state.step for state in found]
+        # Every one of them, even if another could not be.
+        stored = [s.save(each) for s, each in zip(self.states, found, strict=True)] if self._ranks.rank == 0 else []
+        return found, all(stored)
 
 
 def identity(arguments: argparse.Namespace, config: dict[str, Any], device: str) -> str:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ttfm.files import read_json, sha256
+from ttfm.files import read_json, require_content
 from ttfm.steps.common import log, path_argument
 
 if TYPE_CHECKING:
@@ -26,12 +26,17 @@ def network_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def identity(arguments: argparse.Namespace) -> tuple[str, str]:
-    """What tables call the network, with the beginning of its weights' sha256, and why it is left out, if it is."""
+    """What tables call the network, with the beginning of its weights' sha256, and why it is left out, if it is.
+
+    Raises:
+        ttfm.files.DamagedResult: if the weights are not those that were written.
+    """
     record = read_json(arguments.weights_record)
     if record["status"] == "skipped":
         return arguments.extractor, record["reason"]
+    require_content(arguments.weights, record["content_sha256"], "weights")
     # A network that the experiment trains has no record of a file that was found.
-    digest = record.get("sha256") or sha256(arguments.weights)
+    digest = record.get("sha256") or record["content_sha256"]
     return f"{arguments.extractor} {digest[:8]}", ""
 
 

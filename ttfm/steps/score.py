@@ -66,6 +66,8 @@ def _run(arguments: argparse.Namespace, tables: Tables) -> None:
     for trunk in config["trunks"]:
         weights = _folder(arguments.weights, "weights", f"lpips-{trunk}") / f"lpips-{trunk}.safetensors"
         found = read_json(weights.with_suffix(".json"))
+        if found["status"] == "ok":
+            require_content(weights, found["content_sha256"], "weights")
         perceptual[trunk] = load_lpips(weights, trunk).to(device) if found["status"] == "ok" else found["reason"]
     metrics = config["evaluation"]["metrics"]
     headline = config["headline"]

@@ -26,6 +26,7 @@ from ttfm.steps.common import (
     write_record,
 )
 from ttfm.steps.decoding import decoder, image_shape
+from ttfm.steps.keeping import forget, spent_argument
 from ttfm.steps.stored import load_network
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     config_argument(parser)
     images_argument(parser)
     teacher_arguments(parser)
+    spent_argument(parser)
     path_argument(parser, "out", "where to write noise, solution and trajectories (npz)")
     record_argument(parser)
 
@@ -68,6 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
     write_arrays(arguments.out, arrays)
     status = "failed" if reason else "ok"
     write_record(arguments.record, config, device, started, status=status, reason=reason)
+    forget(arguments)
 
 
 def _solve(config: dict[str, Any], arguments: argparse.Namespace, device: str) -> tuple[dict[str, np.ndarray], str]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ttfm.steps.common import build_loss, labelled, path_argument, source_noise, teacher_field
+from ttfm.steps.keeping import spent_argument
 from ttfm.steps.stored import load_averages, load_network, load_snapshots, load_weights, tensors
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def student_arguments(parser: argparse.ArgumentParser) -> None:
     path_argument(parser, "student-record", "the student's training record (JSON)")
     path_argument(parser, "snapshots", "weights kept during its training (safetensors)", required=False)
     path_argument(parser, "averages", "all averages of its weights (safetensors)", required=False)
+    spent_argument(parser)
     path_argument(parser, "teacher", "the teacher's weights (safetensors)")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from ttfm.training.states import State
+    from ttfm.training.together import Together
     from ttfm.training.trainer import NonFiniteError, Progress, Trainer
 
 
@@ -100,14 +101,18 @@ def _run(runs: list[_Run], device: str) -> None:
             run.begin(stack, state)
             bar.update(run.done)
         states = lambda: [run.state() for run in runs]  # noqa: E731
-        if several := together(trainers) if all(run.status == "ok" for run in runs) else None:
-            for run in runs:
-                run.together = len(runs)
+        over = all(run.status != "ok" or run.done == run.trainer.options.iterations for run in runs)
+        several = None if over else _together(runs, together)
+        for run in runs if not over else ():
+            run.together = len(runs) if several else 1
+        if several:
             for found in several.run():
                 for run, progress in zip(runs, found, strict=True):
                     run.see(progress, bar)
                 if first.step < first.options.iterations:
                     keeper.after_step(states)
+        for run in runs:
+            run.alone = True
         for run in runs:
             try:
                 for progress in run.trainer.run() if run.status == "ok" else ():
@@ -116,9 +121,29 @@ def _run(runs: list[_Run], device: str) -> None:
                         keeper.after_step(states)
             except NonFiniteError as error:
                 run.see(error, bar)
+        # Kept until what is written now is made use of: who started this process may be dead, and the same command
+        # then takes the files for those of an unfinished job.
+        if not over:
+            keeper.keep(states)
+        for run in runs:
             run.finish()
-        if first.ranks.rank == 0:
-            keeper.clear()
+
+
+def _together(runs: list[_Run], together: Callable[[Sequence[Trainer]], Together | None]) -> Together | None:
+    """The trainings at once, if they go together; one that goes on from a state goes on as it was.
+
+    Raises:
+        RuntimeError: if they went together before and do not now: alone they would get other numbers.
+    """
+    if any(run.status != "ok" for run in runs) or any(run.alone for run in runs):
+        return None
+    several = together([run.trainer for run in runs])
+    if several is None and any(run.resumed for run in runs):
+        raise RuntimeError(
+            f"{runs[0].label} and its {len(runs) - 1} other seeds were trained together until step {runs[0].done} and"
+            " cannot go on so; the log says why. Remove their folders `state` to train anew"
+        )
+    return several
 
 
 class _Run:
@@ -139,6 +164,8 @@ class _Run:
         self.seconds: dict[str, str] = {}
         self.resumed: list[int] = []
         self.status, self.reason, self.done, self.together = "ok", "", 0, 1
+        self.alone = False
+        """Whether it is decided that this training goes on by itself."""
 
     def begin(self, stack: ExitStack, state: State | None) -> None:
         """Go on from a state, if there is one; event files are open until the stack is left."""
@@ -153,6 +180,7 @@ class _Run:
             self.kept = {n.removeprefix("kept/"): v for n, v in state.tensors.items() if n.startswith("kept/")}
             # One of several that had failed waits for the others.
             self.status, self.reason, self.done = (state.numbers[name] for name in ("status", "reason", "done"))
+            self.together, self.alone = state.numbers["together"], state.numbers["alone"]
             self.resumed = [*state.numbers["resumed"], state.step]
             log.info("%s: goes on from step %d", self.label, self.done)
         folder = folder_of(self.outputs.tensorboard, self.config) if self.trainer.ranks.rank == 0 else None
@@ -164,6 +192,7 @@ class _Run:
         found.tensors.update({f"kept/{name}": value for name, value in self.kept.items()})
         found.numbers.update(rows=self.rows, kept=self.seconds, resumed=self.resumed)
         found.numbers.update(status=self.status, reason=self.reason, done=self.done)
+        found.numbers.update(together=self.together, alone=self.alone)
         return found
 
     def see(self, progress: Progress | NonFiniteError, bar: tqdm[Any]) -> None:

@@ -48,4 +48,5 @@ def run(arguments: argparse.Namespace) -> None:
         )
     with replacing(arguments.weights) as temporary:
         save_file(tensors, temporary)
-    write_record(arguments.record, config, "cpu", started, status=status, reason=reason, **source)
+    content = {"content_sha256": sha256(arguments.weights)}
+    write_record(arguments.record, config, "cpu", started, status=status, reason=reason, **content, **source)

@@ -41,9 +41,10 @@ class States:
     """The states of one training, in a folder of its own.
 
     They lie in a subfolder that is named after the identity: states of another one, of an edited configuration say,
-    are left alone until this training ends. A state is two files: its tensors (safetensors) and, written after them,
-    its numbers with the sha256 of the tensors and the training's identity (JSON). Without the second file there is no
-    state, so that one which was being written when the process died does not count.
+    are left alone until this training ends; its own last one is kept until it has been scored. A state is two files:
+    its tensors (safetensors) and, written after them, its numbers with the sha256 of the tensors and the training's
+    identity (JSON). Without the second file there is no state, so that one which was being written when the process
+    died does not count.
 
     Args:
         folder: where they lie; made when the first one is saved.
@@ -118,16 +119,9 @@ class States:
                 len(others),
             )
 
-    def clear(self) -> None:
-        """Remove all states, those of other identities too; what was set aside stays."""
-        for path in sorted(self.root.glob("*/step-*.json")):
-            _drop(path)
-        for folder in (*self.root.glob("*"), self.root):
-            if folder.is_dir():
-                for path in (*folder.glob(".step-*"), *folder.glob("step-*")):
-                    path.unlink(missing_ok=True)
-                if not any(folder.iterdir()):
-                    folder.rmdir()
+    def settle(self) -> None:
+        """Remove all states but the newest, those of other identities too; what was set aside stays."""
+        clear(self.root, max(self.folder.glob("step-*.json"), default=None))
 
     def _sweep(self) -> None:
         """Remove what a process left that died while it wrote."""
@@ -136,6 +130,25 @@ class States:
         for path in self.folder.glob("step-*.safetensors"):
             if not path.with_suffix(".json").exists():
                 path.unlink(missing_ok=True)
+
+
+def clear(root: Path, but: Path | None = None) -> None:
+    """Remove all states of a training; what was set aside stays.
+
+    Args:
+        root: the folder where they lie; nothing happens where there is none.
+        but: the file of one that is kept.
+    """
+    for path in sorted(root.glob("*/step-*.json")):
+        if path != but:
+            _drop(path)
+    kept = {path for path in (but, but and but.with_suffix(".safetensors")) if path}
+    for folder in (*root.glob("*"), root):
+        if folder.is_dir():
+            for path in {*folder.glob(".step-*"), *folder.glob("step-*")} - kept:
+                path.unlink(missing_ok=True)
+            if not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def _seal(content: str) -> str:
@@ -152,4 +165,9 @@ def _set_aside(path: Path, error: Exception) -> None:
     for file in (path, path.with_suffix(".safetensors")):
         if file.exists():
             file.replace(file.with_name(f"damaged-{file.name}"))
-    log.warning("%s: damaged state (%s), set aside as damaged-%s; the one before it is used", path, error, path.name)
+    log.warning(
+        "%s: damaged state (%s), set aside as damaged-%s; the one before it, if there is one, is used",
+        path,
+        error,
+        path.name,
+    )

@@ -12,6 +12,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 
+from ttfm.devices import visible_gpus
 from ttfm.experiment import ExperimentError
 from ttfm.files import sha256
 from ttfm.locks import claim, tidy
@@ -93,9 +94,16 @@ def large(path):
     return temp(path) if max(amounts, default=0) > KEPT_BYTES else path
 
 
-# Snakemake counts places on GPUs; which one a job takes is decided when it starts, by who has the fewest.
-if MAIN and (share := PLAN.experiment["config"]["gpu_share"]) > 1 and "gpu" in workflow.global_resources:
-    workflow.register_resource("gpu", workflow.global_resources["gpu"].value * share)
+# Snakemake counts places on GPUs; which one a job takes is decided when it starts, by who has the fewest. Where nobody
+# has said how many there are, as every profile but the default one does, they are those of this machine.
+if MAIN:
+    said = "gpu" in workflow.global_resources
+    share = PLAN.experiment["config"]["gpu_share"]
+    here = 0 if PLAN.experiment["config"]["device"] == "cpu" else visible_gpus()
+    if said and share > 1:
+        workflow.register_resource("gpu", workflow.global_resources["gpu"].value * share)
+    elif here and not said:
+        workflow.register_resource("gpu", here * share)
 
 
 wildcard_constraints:

@@ -32,11 +32,13 @@ rule evaluate:
             losses=loss_files,
         ),
         kept=arguments_of(kept_weights),
+        spent=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/state"),
     message:
         "Score {wildcards.student} on {wildcards.problem}"
     shell:
         "python -m ttfm evaluate --config {input.config} --student {input.student}"
-        " --student-record {input.student_record} {params.kept} --teacher {input.teacher} --data {input.data}"
+        " --student-record {input.student_record} --spent {params.spent} {params.kept} --teacher {input.teacher}"
+        " --data {input.data}"
         " --solution {input.solution} --metrics {output.metrics} --samples {output.samples}"
         " --snapshot-metrics {output.snapshots} --maps {output.maps} --record {output.record} 2> {log}"
 

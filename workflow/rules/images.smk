@@ -41,11 +41,12 @@ rule sample:
         ),
         images=images_argument,
         kept=arguments_of(kept_weights),
+        spent=each_seed(f"{ROOT}/{{problem}}/{{student}}/{{seed}}/state"),
     message:
         "Sample {wildcards.student} on {wildcards.problem}"
     shell:
         "python -m ttfm sample --config {input.config} {params.images} --student {input.student}"
-        " --student-record {input.student_record} {params.kept} --teacher {input.teacher}"
+        " --student-record {input.student_record} --spent {params.spent} {params.kept} --teacher {input.teacher}"
         " --solution {input.solution} --pixels {output.pixels} --index {output.index} --samples {output.samples}"
         " --described {output.described} --maps {output.maps} --record {output.record} 2> {log}"
 

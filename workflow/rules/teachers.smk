@@ -68,10 +68,12 @@ rule solution:
             decoder=decoder_files,
         ),
         images=images_argument,
+        spent=f"{ROOT}/{{problem}}/teacher/state",
     message:
         "Solve the fine ODE of {wildcards.problem}'s teacher"
     shell:
         "python -m ttfm solution --config {input.config} {params.images} --teacher {input.teacher}"
+        " --spent {params.spent}"
         " --teacher-record {input.teacher_record} --out {output.arrays} --record {output.record} 2> {log}"
 
 
