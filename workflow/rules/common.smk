@@ -5,6 +5,7 @@ import gc
 import hashlib
 import math
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -77,6 +78,8 @@ RANKS = int(RANKS) if RANKS.isdigit() else 1
 NOTHING = "(?!)"
 # Bytes of generated images per set above which they are deleted once they are scored.
 KEPT_BYTES = 2**24
+# Less than this is a full disk: what a job had begun to write is gone again when somebody looks.
+FULL_BYTES = 2**22
 POINTS = "|".join(name for name, about in PROBLEMS.items() if about["kind"] == "points") or NOTHING
 IMAGES = "|".join(name for name, about in PROBLEMS.items() if about["kind"] == "images") or NOTHING
 # Problems whose students are trained a seed at a time.
