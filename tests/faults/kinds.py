@@ -156,7 +156,8 @@ def _mounted(bench: Bench, options: str) -> Path:
 
 
 def _remount(target: Path, options: str, check: bool = True) -> bool:
-    return not subprocess.run(["mount", "-o", f"remount,{options}", str(target)], check=check).returncode
+    command = ["mount", "-o", f"remount,{options}", str(target)]
+    return not subprocess.run(command, capture_output=True, check=check).returncode
 
 
 def disk_full(bench: Bench) -> None:

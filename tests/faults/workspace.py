@@ -24,20 +24,20 @@ SEEDS, TOGETHER = [0, 1, 2], 2
 """Two seeds that one process trains at once, and one that has a process of its own."""
 
 
-def experiment() -> dict:
+def experiment(iterations: int) -> dict:
     """One loss and three seeds on the ring, trained for so long that a fault can hit them."""
     ring = POINTS["problems"]["ring"]
-    ring = ring | {"training": ring["training"] | {"iterations": 600, "probe_every": 200}}
+    ring = ring | {"training": ring["training"] | {"iterations": iterations, "probe_every": 500}}
     about = {"students": {"itvm": {"loss": "itvm"}}, "problems": {"ring": ring}}
     return POINTS | {"name": "faults", "seeds": SEEDS, "seeds_together": TOGETHER} | about
 
 
 class Workspace:
-    """A copy of the project in ``folder``, with the experiment's results below it."""
+    """A copy of the project in ``folder``, with the experiment's results below it; a thousand iterations take seconds."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, iterations: int = 1_500):
         self.folder = checkout(folder).resolve()
-        self.arguments = write(folder, experiment())
+        self.arguments = write(folder, experiment(iterations))
         self.results = folder / "results" / "faults"
         self.page = folder / "report" / "faults" / "index.html"
         self.log = folder / "log"

@@ -16,7 +16,7 @@ from ttfm.files import read_json
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="slurm-") as temporary:
-        local, remote = (Workspace(Path(temporary) / name) for name in ("local", "remote"))
+        local, remote = (Workspace(Path(temporary) / name, iterations=10_000) for name in ("local", "remote"))
         status, output = local.run()
         if status:
             sys.exit(f"the local run failed:\n{output}")
