@@ -33,7 +33,7 @@ def experiment(iterations: int) -> dict:
 
 
 class Workspace:
-    """A copy of the project in ``folder``, with the experiment's results below it; a thousand iterations take seconds."""
+    """A copy of the project in ``folder``, with the experiment's results below it; 1,000 iterations take seconds."""
 
     def __init__(self, folder: Path, iterations: int = 1_500):
         self.folder = checkout(folder).resolve()
