@@ -23,6 +23,8 @@ from ttfm.watching import changed
 PACKAGE = Path(__file__).parent
 SCHEMAS = PACKAGE.parent / "workflow" / "schemas"
 SCHEMA, PUBLISHED = SCHEMAS / "experiment.schema.yaml", SCHEMAS / "published.schema.yaml"
+WATCHING = ("images", "latents")
+"""Steps that read a folder outside the results: of images, or with an autoencoder."""
 _DESCRIBED = ("losses", "networks", "data", "training")
 
 
@@ -137,10 +139,11 @@ def plan(
     files = {root / "experiment.json": resolved.experiment}
     files |= {root / "plan" / path: content for path, content in resolved.configs.items()}
     for path, content in resolved.configs.items():
-        if path.endswith("/images.json"):
-            # Another content makes the images anew; it stays as it is until the folder is another again.
-            mark = root / "plan" / path.replace("/images.json", "/watched.json")
-            now = changed(root / content["problem"] / "images" / "record.json")
+        step = Path(path).stem
+        if step in WATCHING:
+            # Another content makes images or latents anew; it stays as it is until the folder is another again.
+            mark = (root / "plan" / path).with_name(f"{step}-watched.json")
+            now = changed(root / content["problem"] / step / "record.json")
             if now or not mark.is_file():
                 files[mark] = {"listing": now}
     alone = claim is None or not write or claim(f"alive-{name}")

@@ -85,7 +85,7 @@ def kills(bench: Bench, target: str) -> Iterator[None]:
     while status:
         run = workspace.start()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            run.wait(timeout=bench.random.uniform(0.05, 0.5) * bench.span)
+            run.wait(timeout=bench.random.uniform(0.05, 0.35) * bench.span)
         found: list[int] = []
         while run.poll() is None and not found:
             found = victims(workspace, run, target)

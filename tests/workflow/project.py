@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -60,6 +61,17 @@ def snakemake(folder, *arguments, check=True, timeout=1200):
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def rules(output):
+    """The rules that a dry run says it would run, by what it prints."""
+    table = output.partition("Job stats:")[2].partition("Reasons:")[0]
+    return set(re.findall(r"^(\w+) +\d+$", table, re.MULTILINE)) - {"all", "total"}
+
+
+def planned(folder, *arguments):
+    """The rules that a dry run would run."""
+    return rules(snakemake(folder, *arguments, "--dry-run"))
 
 
 def in_one_process(folder, *arguments):

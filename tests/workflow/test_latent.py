@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.latent import tiny
-from tests.workflow.project import checkout, rows, snakemake, write
+from tests.workflow.project import checkout, in_one_process, planned, rows, snakemake, write
 from ttfm.files import read_arrays
 
 pytestmark = pytest.mark.workflow
@@ -37,11 +37,16 @@ EXPERIMENT = {
 }
 
 
+LATENTS = "results/latent/digits/latents/about.json"
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = checkout(tmp_path_factory.mktemp("latent") / "project")
     tiny.save(folder / "tiny-kl")
-    snakemake(folder, *write(folder, EXPERIMENT))
+    arguments = write(folder, EXPERIMENT)
+    snakemake(folder, LATENTS, *arguments)
+    in_one_process(folder, *arguments)
     return folder
 
 
@@ -74,9 +79,16 @@ def test_the_long_table_measures_images_and_has_the_autoencoders_own_row(run):
     assert {row["extractor"] for row in table if row["metric"] == "psnr"} == {"uint8"}
 
 
-def test_the_page_says_what_is_measured_where_and_nothing_is_left_to_do(run):
+def test_the_page_says_what_is_measured_where(run):
     page = (run / "report" / "latent" / "index.html").read_text(encoding="utf-8")
     assert "teacher and students move between latents of tiny-kl, 2 x 4 x 4" in page
     assert "Autoencoder (test images, decoded again)" in page
-    arguments = ("--configfile", str(run / "experiment.yaml"))
-    assert "Nothing to be done" in snakemake(run, *arguments)
+
+
+def test_another_autoencoder_in_the_same_place_encodes_anew(run):
+    arguments = (LATENTS, "--configfile", str(run / "experiment.yaml"))
+    assert planned(run, *arguments) == set()
+    (weights,) = (run / "tiny-kl").glob("*.safetensors")
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert planned(run, *arguments) == {"latents"}

@@ -172,5 +172,5 @@ def _fetch(folder: Path) -> None:
 
     archive = folder / ARCHIVE.rpartition("/")[2]
     download_url_to_file(ARCHIVE, str(archive), hash_prefix=ARCHIVE_SHA256, progress=False)
-    shutil.unpack_archive(archive, folder, filter="data")
+    shutil.unpack_archive(archive, folder)
     archive.unlink()

@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ttfm.data.latents import RECONSTRUCTED, write_about, write_latents
     from ttfm.latent.autoencoder import load_pretrained
     from ttfm.latent.finding import WEIGHTS, find
+    from ttfm.watching import watched
 
     started = now()
     config = read_config(arguments.config)
@@ -65,7 +66,8 @@ def run(arguments: argparse.Namespace) -> None:
     about |= {"scale": autoencoder.scale, "shift": autoencoder.shift, "config": autoencoder.config}
     write_about(arguments.out, digests, **about)
     log.info("%s: %d images encoded, PSNR of the test images %.2f dB", config["problem"], twins * shape[1], error)
-    write_record(arguments.record, config, device, started, autoencoder=about, test_psnr=error)
+    outcome = {"autoencoder": about, "test_psnr": error, "watched": watched(folder)}
+    write_record(arguments.record, config, device, started, **outcome)
 
 
 def _encoded(autoencoder: Autoencoder, images: ImageSet, twins: int, parts: int) -> Iterator[np.ndarray]:

@@ -2,7 +2,7 @@ rule images:
     input:
         config=f"{ROOT}/plan/{{problem}}/images.json",
         # Another content once the folder that the images were read from holds something else.
-        watched=f"{ROOT}/plan/{{problem}}/watched.json",
+        watched=f"{ROOT}/plan/{{problem}}/images-watched.json",
     # The arrays of labels, which some sets do not have, lie beside these undeclared. about.json is written last and holds
     # every file's sha256: Snakemake deletes it before a job starts again, and a job killed on its way leaves none, so
     # that arrays of two attempts are never taken for one set.
@@ -36,6 +36,8 @@ rule latents:
     input:
         unpack(image_set),
         config=f"{ROOT}/plan/{{problem}}/latents.json",
+        # As of images: of the folder that holds the autoencoder.
+        watched=f"{ROOT}/plan/{{problem}}/latents-watched.json",
     # As of images: labels, where there are any, lie beside, and about.json is written last.
     output:
         about=f"{ROOT}/{{problem}}/latents/about.json",
