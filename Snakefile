@@ -54,7 +54,7 @@ onsuccess:
 
 onerror:
     # On a full disk a job cannot write into its log what ended it.
-    if (free := shutil.disk_usage(ROOT).free) < FULL_BYTES:
+    if MAIN and (free := shutil.disk_usage(ROOT).free) < FULL_BYTES:
         print(
             f"\n{ROOT}: No space left on device ({free / 2**20:.1f} MB are free). Make room and give the same command again:"
             " what was finished is kept."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ def listing(folder: Path) -> str:
     for index, entry in enumerate(_files(folder)):
         about = os.path.relpath(entry.path, folder)
         if index < MOST:
-            stat = entry.stat()
-            about += f"\0{stat.st_size}\0{stat.st_mtime_ns}"
+            # A link that leads nowhere has neither.
+            with suppress(OSError):
+                stat = entry.stat()
+                about += f"\0{stat.st_size}\0{stat.st_mtime_ns}"
         found.update(f"{about}\n".encode(errors="surrogateescape"))
     return found.hexdigest()
 
@@ -42,7 +45,11 @@ def changed(record: Path) -> str:
         return ""
     if not about or not Path(about["folder"]).is_dir():
         return ""
-    now = listing(Path(about["folder"]))
+    try:
+        now = listing(Path(about["folder"]))
+    except OSError:
+        # What may not be looked at costs nothing that was made of it.
+        return ""
     return "" if now == about["listing"] else now
 
 

@@ -214,12 +214,14 @@ def test_seeds_go_on_from_what_was_saved_at_once(tmp_path):
 
     assert steps() == [None, None]
     save(0, [10, 10])
-    # Killed before the second seed's first: alone it would end with other numbers.
-    assert steps() == [None, None]
+    # Killed before the second seed's first: alone it would end with other numbers. Nobody goes on from it.
+    assert steps() == [None, None] and not list(tmp_path.glob("0/*/step-*"))
+    save(0, [10, 10])
     save(1, [10, 10])
     assert steps() == [10, 10]
     save(0, [20, 20])
-    assert steps() == [10, 10]
+    assert steps() == [10, 10] and len(list(tmp_path.glob("0/*/step-*.json"))) == 1
+    save(0, [20, 20])
     save(1, [20, 20])
     newest = next((tmp_path / "1").glob("*/step-000000020.safetensors"))
     newest.write_bytes(newest.read_bytes()[:-1])
@@ -286,3 +288,22 @@ def test_without_a_place_for_states_signals_do_what_they_always_do():
     with Keeper([(argparse.Namespace(state=Path("somewhere")), CONFIG)], "cpu"):
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_save_of_one_seed_alone_costs_no_earlier_one(tmp_path, monkeypatch):
+    found = [
+        (argparse.Namespace(state=tmp_path / str(seed), save_every=1e-9), CONFIG | {"seed": seed}) for seed in (0, 1)
+    ]
+    keeper = Keeper(found, "cpu")
+
+    def at(step):
+        return lambda: [State(step, {"weight": torch.ones(1)}, {"alone": False}) for _ in found]
+
+    for step in (10, 20):
+        keeper.after_step(at(step))
+    with monkeypatch.context() as full:
+        full.setattr(keeper.states[1], "save", lambda state, prune: False)
+        keeper.keep(at(30))
+    assert [[path.stem[-2:] for path in sorted(s.folder.glob("*.json"))] for s in keeper.states] == [["10", "20"]] * 2
+    keeper.keep(at(40))
+    assert [[path.stem[-2:] for path in sorted(s.folder.glob("*.json"))] for s in keeper.states] == [["40"]] * 2

@@ -125,7 +125,7 @@ def test_seeds_that_trained_together_do_not_go_on_alone(root, monkeypatch):
     with pytest.raises(SystemExit) as end:
         train(root, "cd", "parted", SEEDS, *states, "--train-at-most", "0.02")
     assert end.value.code == TRY_AGAIN
-    monkeypatch.setattr("ttfm.training.together.together", lambda trainers: None)
+    monkeypatch.setattr("ttfm.training.together.together", lambda trainers, tried: None)
     with pytest.raises(RuntimeError, match="cannot go on so; the log says why"):
         train(root, "cd", "parted", SEEDS, *states)
     monkeypatch.undo()

@@ -7,7 +7,7 @@ from ttfm.data.densities import Ring
 from ttfm.losses import load_modules
 from ttfm.networks.mlp import MLP
 from ttfm.training.ranks import Ranks
-from ttfm.training.states import State, States, clear
+from ttfm.training.states import State, States, files_of, remove
 from ttfm.training.trainer import Trainer, TrainingOptions, Trajectories
 
 LOSSES = load_modules()
@@ -158,7 +158,7 @@ def test_one_of_another_training_is_refused_and_kept_until_this_one_ends(tmp_pat
     assert other.save(example(3))
     other.settle()
     assert [path.name for path in sorted(tmp_path.glob("*/*"))] == ["step-000000003.json", "step-000000003.safetensors"]
-    clear(tmp_path)
+    remove(files_of(tmp_path))
     assert not tmp_path.exists()
 
 
@@ -166,12 +166,12 @@ def test_clearing_removes_all_but_what_was_set_aside(tmp_path):
     states = saved(tmp_path / "a", 1, 2)
     (states.folder / ".step-000000003.xyz.safetensors").touch()
     (states.folder / "step-000000003.safetensors").touch()
-    clear(tmp_path / "a")
+    remove(files_of(tmp_path / "a"))
     assert not (tmp_path / "a").exists()
     states = saved(tmp_path / "b", 1, 2)
     empty(states.folder / "step-000000002.json")
     states.newest()
-    clear(states.root)
+    remove(files_of(states.root))
     assert [path.name for path in sorted(states.folder.iterdir())] == [
         "damaged-step-000000002.json",
         "damaged-step-000000002.safetensors",

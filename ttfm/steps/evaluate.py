@@ -11,7 +11,7 @@ from ttfm.devices import pick_device
 from ttfm.files import read_json, write_arrays
 from ttfm.steps.columns import MAP_COLUMNS, METRIC_COLUMNS, SNAPSHOT_COLUMNS
 from ttfm.steps.common import config_argument, path_argument, progress, read_config
-from ttfm.steps.keeping import forget
+from ttfm.steps.keeping import spent
 from ttfm.steps.scoring import (
     Tables,
     completed,
@@ -39,9 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_all(runs: list[argparse.Namespace]) -> None:
     """Write metrics and samples of every run; a failed training gives failed rows with its reason."""
+    from ttfm.training.states import remove
+
+    states = spent(runs)
     write_together(runs, _run)
-    for arguments in runs:
-        forget(arguments)
+    remove(states)
 
 
 def _run(arguments: argparse.Namespace, tables: Tables) -> None:

@@ -64,12 +64,11 @@ def spent_argument(parser: argparse.ArgumentParser) -> None:
     path_argument(parser, "spent", "folder with the last state of that training, removed at the end", False)
 
 
-def forget(arguments: argparse.Namespace) -> None:
-    """Remove the states of a training that somebody has made use of: whoever started that knows that it has ended."""
-    if arguments.spent:
-        from ttfm.training.states import clear
+def spent(runs: Sequence[argparse.Namespace]) -> list[Path]:
+    """The states of trainings that are about to be made use of: whoever started that knows that they have ended."""
+    from ttfm.training.states import files_of
 
-        clear(arguments.spent)
+    return [path for arguments in runs if arguments.spent for path in files_of(arguments.spent)]
 
 
 class Keeper:
@@ -134,6 +133,9 @@ class Keeper:
             return [None] * self._count
         # The first rank sets aside what is damaged; the others look when it has done so.
         found = self._newest() if self._ranks.rank == 0 else []
+        for states, state in zip(self.states, found, strict=False):
+            # One of some trainings only, whose steps are taken again.
+            states.drop_after(state.step if state else -1)
         self._ranks.wait()
         return found if self._ranks.rank == 0 else self._newest()
 
@@ -200,9 +202,17 @@ class Keeper:
         found = state()
         for each in found:
             each.numbers["saved"] = [state.step for state in found]
-        # Every one of them, even if another could not be.
-        stored = [s.save(each) for s, each in zip(self.states, found, strict=True)] if self._ranks.rank == 0 else []
-        return found, all(stored)
+        if self._ranks.rank:
+            return found, True
+        # Every one of them or none: earlier ones go when there are later ones to go on from.
+        stored = [states.save(each, prune=False) for states, each in zip(self.states, found, strict=True)]
+        saved = all(stored)
+        for states, each in zip(self.states, found, strict=True):
+            if saved:
+                states.prune()
+            else:
+                states.drop_after(each.step - 1)
+        return found, saved
 
 
 def identity(arguments: argparse.Namespace, config: dict[str, Any], device: str) -> str:

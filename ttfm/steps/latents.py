@@ -48,7 +48,8 @@ def run(arguments: argparse.Namespace) -> None:
     device = pick_device(config["device"])
     images, latent = read_images(arguments.images), config["latent"]
     folder = find(latent["autoencoder"], config["assets"])
-    digest = sha256(folder / WEIGHTS)
+    # Before anything is read: what changes from here on is another.
+    seen, digest = watched(folder), sha256(folder / WEIGHTS)
     if not digest.startswith((latent["sha256"] or "").lower()):
         raise ValueError(f"{folder / WEIGHTS}: expected sha256 {latent['sha256']}, found {digest}; replace the file")
     train, test = images.splits["train"], images.splits["test"]
@@ -66,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
     about |= {"scale": autoencoder.scale, "shift": autoencoder.shift, "config": autoencoder.config}
     write_about(arguments.out, digests, **about)
     log.info("%s: %d images encoded, PSNR of the test images %.2f dB", config["problem"], twins * shape[1], error)
-    outcome = {"autoencoder": about, "test_psnr": error, "watched": watched(folder)}
+    outcome = {"autoencoder": about, "test_psnr": error, "watched": seen}
     write_record(arguments.record, config, device, started, **outcome)
 
 

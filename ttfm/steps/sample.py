@@ -21,7 +21,7 @@ from ttfm.steps.common import (
     source_noise,
 )
 from ttfm.steps.decoding import decoder, image_shape
-from ttfm.steps.keeping import forget
+from ttfm.steps.keeping import spent
 from ttfm.steps.scoring import Tables, completed, failed_rows, write_together
 from ttfm.steps.trained import Row, Trained, student_arguments
 
@@ -53,9 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_all(runs: list[argparse.Namespace]) -> None:
     """Write images, their index, the first samples and rows on the flow; of a failed training, its reason."""
+    from ttfm.training.states import remove
+
+    states = spent(runs)
     write_together(runs, _run)
-    for arguments in runs:
-        forget(arguments)
+    remove(states)
 
 
 def _run(arguments: argparse.Namespace, tables: Tables) -> None:

@@ -26,7 +26,7 @@ from ttfm.steps.common import (
     write_record,
 )
 from ttfm.steps.decoding import decoder, image_shape
-from ttfm.steps.keeping import forget, spent_argument
+from ttfm.steps.keeping import spent, spent_argument
 from ttfm.steps.stored import load_network
 
 if TYPE_CHECKING:
@@ -62,7 +62,9 @@ def run(arguments: argparse.Namespace) -> None:
     are those of the first 1,024 indices (fewer of large images), and ``pixels`` ``(N, C, H, W)`` holds all solutions,
     decoded where they are latents, as bytes: the noise of an index can be drawn again, and what is compared is bytes.
     """
-    started = now()
+    from ttfm.training.states import remove
+
+    started, states = now(), spent([arguments])
     config = read_config(arguments.config)
     device = pick_device(config["device"])
     reason = "" if config["closed_form"] else teacher_failure(arguments.teacher_record)
@@ -70,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
     write_arrays(arguments.out, arrays)
     status = "failed" if reason else "ok"
     write_record(arguments.record, config, device, started, status=status, reason=reason)
-    forget(arguments)
+    remove(states)
 
 
 def _solve(config: dict[str, Any], arguments: argparse.Namespace, device: str) -> tuple[dict[str, np.ndarray], str]:

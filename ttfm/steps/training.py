@@ -129,7 +129,7 @@ def _run(runs: list[_Run], device: str) -> None:
             run.finish()
 
 
-def _together(runs: list[_Run], together: Callable[[Sequence[Trainer]], Together | None]) -> Together | None:
+def _together(runs: list[_Run], together: Callable[..., Together | None]) -> Together | None:
     """The trainings at once, if they go together; one that goes on from a state goes on as it was.
 
     Raises:
@@ -137,8 +137,9 @@ def _together(runs: list[_Run], together: Callable[[Sequence[Trainer]], Together
     """
     if any(run.status != "ok" for run in runs) or any(run.alone for run in runs):
         return None
-    several = together([run.trainer for run in runs])
-    if several is None and any(run.resumed for run in runs):
+    resumed = any(run.resumed for run in runs)
+    several = together([run.trainer for run in runs], tried=resumed)
+    if several is None and resumed:
         raise RuntimeError(
             f"{runs[0].label} and its {len(runs) - 1} other seeds were trained together until step {runs[0].done} and"
             " cannot go on so; the log says why. Remove their folders `state` to train anew"

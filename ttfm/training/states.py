@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,8 @@ class States:
         self.folder = folder / hashlib.sha256(identity.encode()).hexdigest()[:16]
         self.identity = identity
 
-    def save(self, state: State) -> bool:
-        """Store a state and drop all but the newest :data:`KEPT`.
+    def save(self, state: State, prune: bool = True) -> bool:
+        """Store a state and, to ``prune``, drop all but the newest :data:`KEPT`.
 
         Returns:
             Whether it was stored. A disk that is full is a warning, not the end of a training.
@@ -76,9 +77,20 @@ class States:
                 "%s: the state of step %d could not be saved (%s); the training goes on", stem, state.step, error
             )
             return False
+        if prune:
+            self.prune()
+        return True
+
+    def prune(self) -> None:
+        """Drop all but the newest :data:`KEPT`."""
         for path in sorted(self.folder.glob("step-*.json"))[:-KEPT]:
             _drop(path)
-        return True
+
+    def drop_after(self, step: int) -> None:
+        """Drop the states of later steps: what goes on from this one must not be taken for older than they are."""
+        for path in self.folder.glob("step-*.json"):
+            if int(path.stem.partition("-")[2]) > step:
+                _drop(path)
 
     def newest(self) -> State | None:
         """The newest of :meth:`whole`; None without one."""
@@ -121,7 +133,9 @@ class States:
 
     def settle(self) -> None:
         """Remove all states but the newest, those of other identities too; what was set aside stays."""
-        clear(self.root, max(self.folder.glob("step-*.json"), default=None))
+        last = max(self.folder.glob("step-*.json"), default=None)
+        kept = {last, last.with_suffix(".safetensors")} if last else set()
+        remove(path for path in files_of(self.root) if path not in kept)
 
     def _sweep(self) -> None:
         """Remove what a process left that died while it wrote."""
@@ -132,22 +146,18 @@ class States:
                 path.unlink(missing_ok=True)
 
 
-def clear(root: Path, but: Path | None = None) -> None:
-    """Remove all states of a training; what was set aside stays.
+def files_of(root: Path) -> list[Path]:
+    """All files of a training's states but what was set aside, a state's numbers before its tensors."""
+    return sorted(path for pattern in ("*/step-*", "*/.step-*") for path in root.glob(pattern))
 
-    Args:
-        root: the folder where they lie; nothing happens where there is none.
-        but: the file of one that is kept.
-    """
-    for path in sorted(root.glob("*/step-*.json")):
-        if path != but:
-            _drop(path)
-    kept = {path for path in (but, but and but.with_suffix(".safetensors")) if path}
-    for folder in (*root.glob("*"), root):
-        if folder.is_dir():
-            for path in {*folder.glob(".step-*"), *folder.glob("step-*")} - kept:
-                path.unlink(missing_ok=True)
-            if not any(folder.iterdir()):
+
+def remove(files: Iterable[Path]) -> None:
+    """Remove such files, and folders that hold nothing else; what another process has removed is no mistake."""
+    for path in files:
+        path.unlink(missing_ok=True)
+        for folder in (path.parent, path.parent.parent):
+            # Something else lies there, or another process was faster.
+            with suppress(OSError):
                 folder.rmdir()
 
 

@@ -76,12 +76,13 @@ class Together:
 
     Args:
         trainers: at the same step of trainings that differ in their seeds only.
+        tried: whether they have trained together before; otherwise a first step is tried.
 
     Raises:
         ttfm.networks.stacked.StackingError: if they cannot train together; the message says why.
     """
 
-    def __init__(self, trainers: Sequence[Trainer]):
+    def __init__(self, trainers: Sequence[Trainer], tried: bool = False):
         first = trainers[0]
         self.trainers, self.loss, self.options = list(trainers), first.loss, first.options
         self._check()
@@ -101,7 +102,8 @@ class Together:
                     moments = getattr(trainer.optimizer, name)
                     own[index][place].copy_(moments[index])
                     moments[index] = own[index][place]
-        self._try()
+        if not tried:
+            self._try()
 
     def _check(self) -> None:
         first = self.trainers[0]
@@ -250,12 +252,17 @@ class Together:
             gradient.mul_(factor.reshape(-1, *[1] * (gradient.ndim - 1)))
 
 
-def together(trainers: Sequence[Trainer]) -> Together | None:
-    """The trainings together; None where each has to train alone, with the reason in the log."""
+def together(trainers: Sequence[Trainer], tried: bool = False) -> Together | None:
+    """The trainings together; None where each has to train alone, with the reason in the log.
+
+    Args:
+        trainers: as of :class:`Together`.
+        tried: likewise.
+    """
     if len(trainers) < 2:
         return None
     try:
-        return Together(trainers)
+        return Together(trainers, tried)
     except StackingError as error:
         log.info("the seeds train one after another: %s", error)
         return None

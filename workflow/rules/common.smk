@@ -100,12 +100,11 @@ def large(path):
 # Snakemake counts places on GPUs; which one a job takes is decided when it starts, by who has the fewest. Where nobody
 # has said how many there are, as every profile but the default one does, they are those of this machine.
 if MAIN:
-    said = "gpu" in workflow.global_resources
     share = PLAN.experiment["config"]["gpu_share"]
-    here = 0 if PLAN.experiment["config"]["device"] == "cpu" else visible_gpus()
-    if said and share > 1:
-        workflow.register_resource("gpu", workflow.global_resources["gpu"].value * share)
-    elif here and not said:
+    if "gpu" in workflow.global_resources:
+        if share > 1:
+            workflow.register_resource("gpu", workflow.global_resources["gpu"].value * share)
+    elif workflow.local_exec and PLAN.experiment["config"]["device"] != "cpu" and (here := visible_gpus()):
         workflow.register_resource("gpu", here * share)
 
 
