@@ -257,10 +257,13 @@ def test_saving_waits_so_long_that_it_costs_two_percent(tmp_path, monkeypatch):
     class Slow:
         folder = Path("state")
 
-        def save(self, state):
+        def save(self, state, prune):
             saves.append(clock[0])
             clock[0] += 1.0
             return True
+
+        def prune(self):
+            """Nothing is kept."""
 
     keeper.states = [Slow()]
     while clock[0] < 200:
@@ -300,7 +303,8 @@ def test_a_save_of_one_seed_alone_costs_no_earlier_one(tmp_path, monkeypatch):
         return lambda: [State(step, {"weight": torch.ones(1)}, {"alone": False}) for _ in found]
 
     for step in (10, 20):
-        keeper.after_step(at(step))
+        for states, state in zip(keeper.states, at(step)(), strict=True):
+            states.save(state)
     with monkeypatch.context() as full:
         full.setattr(keeper.states[1], "save", lambda state, prune: False)
         keeper.keep(at(30))
