@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import signal
@@ -69,10 +70,15 @@ class Workspace:
         return {path.name: path.read_bytes() for path in found if path.stem not in TIMED}
 
     def finished(self) -> dict[Path, int]:
-        """When each record of a job that came to its end was written; what was written just now is left out."""
-        recent = time.time_ns() - 5 * 10**9
-        found = {path: path.stat().st_mtime_ns for path in self.results.glob("**/*.json") if "plan" not in path.parts}
-        return {path: written for path, written in found.items() if written < recent and "state" not in path.parts}
+        """When the records of all jobs were written that Snakemake knows to have come to their end."""
+        found = {}
+        for path in self.results.glob("**/*.json"):
+            # Of a job that was left running when Snakemake was killed it knows nothing, and does it again.
+            known = base64.urlsafe_b64encode(str(path.relative_to(self.folder)).encode()).decode()
+            noted, begun = (self.folder / ".snakemake" / name / known for name in ("metadata", "incomplete"))
+            if noted.is_file() and not begun.exists():
+                found[path] = path.stat().st_mtime_ns
+        return found
 
     def unfinished(self) -> dict[Path, int]:
         """The newest step that there are whole states of, by the folders of trainings that have left no record."""
