@@ -33,19 +33,21 @@ def test_every_rule_on_a_gpu_says_what_memory_and_time_it_needs():
     assert all("mem_mb=" in body and "runtime=" in body for body in ON_GPU.values())
 
 
-@pytest.mark.parametrize(("seen", "provided"), [(None, 3), ("0,2", 2), ("", 0)])
-def test_one_job_for_each_gpu_of_this_machine_is_the_default(tmp_path, monkeypatch, seen, provided):
+def test_one_job_for_each_gpu_of_this_machine_is_the_default(tmp_path, monkeypatch):
     tool = tmp_path / "bin" / "nvidia-smi"
     tool.parent.mkdir()
     tool.write_text('#!/bin/sh\nfor i in 0 1 2; do echo "GPU $i: Some card (UUID: GPU-$i)"; done\n')
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
-    if seen is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
-    assert visible_gpus() == provided
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_gpus() == 3
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_gpus() == 0
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2")
+    assert visible_gpus() == 2
     folder = checkout(tmp_path / "project")
     printed = snakemake(folder, *write(folder, POINTS | {"device": "auto"}), "--until", "data")
-    assert re.findall(r"Provided resources: .*gpu\D+(\d+)\b", printed) == ([str(provided)] if provided else [])
+    assert re.findall(r"Provided resources: .*gpu\D+(\d+)\b", printed) == ["2"]
 
 
 def test_without_a_gpu_there_is_no_limit(monkeypatch):
