@@ -8,7 +8,7 @@ from typing import Annotated
 
 from ttfm.data.arrays import Split
 from ttfm.data.decoding import Decoder
-from ttfm.data.finding import ENVIRONMENT, DamagedData, DataUnavailable, Found, Limit, first, places, require_md5
+from ttfm.data.finding import ENVIRONMENT, DamagedData, DataUnavailable, Found, Limit, first, places, require_digest
 from ttfm.options import Range
 
 PARTITION = "list_eval_partition.txt"
@@ -75,7 +75,7 @@ class CelebA:
         if not partition.is_file():
             raise DamagedData(f"{partition}: missing; it says which images are for testing, add it")
         content = partition.read_bytes()
-        require_md5(partition, content, PARTITION_MD5)
+        require_digest(partition, content, PARTITION_MD5, "md5")
         rows = [line.split() for line in content.decode("ascii").splitlines()]
         listed = {
             name: [root / "img_align_celeba" / file for file, part in rows if part == code]

@@ -11,7 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from ttfm.data.arrays import Split
-from ttfm.data.finding import DamagedData, DataUnavailable, Found, Limit, download, first, require_md5, require_pixels
+from ttfm.data.finding import (
+    DamagedData,
+    DataUnavailable,
+    Found,
+    Limit,
+    download,
+    first,
+    require_digest,
+    require_pixels,
+)
 
 SIDE = 32
 FOLDERS = ("cifar10", "cifar-10-batches-py", "cifar-10-batches-bin")
@@ -92,7 +101,7 @@ def _batches(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     images, labels = [], []
     for name, md5 in BATCHES[split].items():
         content = _content(folder / name)
-        require_md5(folder / name, content, md5)
+        require_digest(folder / name, content, md5, "md5")
         pixels, marks = _unpacked(folder / name, content)
         images.append(pixels)
         labels.append(marks)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -106,24 +106,16 @@ def download(title: str, name: str, wanted: str, assets: str | None, fetch: Call
     return target
 
 
-def require_md5(path: Path, content: bytes, expected: str) -> None:
+def require_digest(path: Path, content: bytes, expected: str, algorithm: Literal["sha256", "md5"] = "sha256") -> None:
     """Check the content of a file of published data.
 
     Raises:
-        DamagedData: naming the file with the expected and the found md5.
+        DamagedData: naming the file with the expected and the found digest.
     """
-    if (found := hashlib.md5(content, usedforsecurity=False).hexdigest()) != expected:
-        raise DamagedData(f"{path}: damaged: expected md5 {expected}, found {found}; delete the file or replace it")
-
-
-def require_sha256(path: Path, content: bytes, expected: str) -> None:
-    """Check the content of a file of published data.
-
-    Raises:
-        DamagedData: naming the file with the expected and the found sha256.
-    """
-    if (found := hashlib.sha256(content).hexdigest()) != expected:
-        raise DamagedData(f"{path}: damaged: expected sha256 {expected}, found {found}; delete the file or replace it")
+    if (found := hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()) != expected:
+        raise DamagedData(
+            f"{path}: damaged: expected {algorithm} {expected}, found {found}; delete the file or replace it"
+        )
 
 
 def require_pixels(title: str, folder: Path, splits: Mapping[str, Split], expected: Mapping[str, str]) -> None:

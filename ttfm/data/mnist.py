@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from ttfm.data.arrays import Split
-from ttfm.data.finding import DamagedData, Found, Limit, download, first, require_sha256
+from ttfm.data.finding import DamagedData, Found, Limit, download, first, require_digest
 
 SIDE = 28
 FILES = {
@@ -108,6 +108,6 @@ def _idx(path: Path, sha256: str) -> np.ndarray:
         raise DamagedData(f"{packed}: missing; add the file or remove the folder {path.parent}") from None
     except (OSError, EOFError, zlib.error) as error:
         raise DamagedData(f"{packed}: damaged gzip file ({error}); delete the file or replace it") from None
-    require_sha256(path if path.is_file() else packed, content, sha256)
+    require_digest(path if path.is_file() else packed, content, sha256)
     rank = content[3]
     return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(np.frombuffer(content, ">i4", rank, 4))
