@@ -282,6 +282,20 @@ def test_a_signal_ends_the_training_after_its_step(told, tmp_path):
     assert keeper.newest()[0].step == 7
 
 
+@pytest.mark.parametrize(("saved", "words"), [(True, "the state is kept"), (False, "could not be saved")])
+def test_a_signal_during_a_save_ends_the_training_too(saved, words, tmp_path, monkeypatch):
+    with Keeper([(argparse.Namespace(state=tmp_path / "state", save_every=1e-9), CONFIG)], "cpu") as keeper:
+        if not saved:
+            monkeypatch.setattr(keeper.states[0], "save", lambda state, prune: False)
+
+        def state():
+            signal.raise_signal(signal.SIGTERM)
+            return [State(7, {}, {})]
+
+        with pytest.raises(InterruptedTrainingError, match=f"stopped by SIGTERM after step 7; .*{words}"):
+            keeper.after_step(state)
+
+
 def test_without_a_place_for_states_signals_do_what_they_always_do():
     before = signal.getsignal(signal.SIGTERM)
     with Keeper([(argparse.Namespace(), CONFIG)], "cpu") as keeper:

@@ -177,6 +177,9 @@ class Keeper:
             return
         found, saved = self._save(state)
         step = min(each.step for each in found)
+        if self._ranks.count == 1:
+            # It may have been told to stop while it saved; several ranks agree on that after a later step.
+            stop = stop or self._signal
         if stop:
             saved = not self._ranks.any(not saved, self._device)
         self._full = not saved
@@ -187,7 +190,7 @@ class Keeper:
                 f"stopped by {stop} after step {step}; the state is kept in {self.states[0].folder}, and the same"
                 " command goes on from it"
             )
-        if self._signal:
+        if stop and self._signal:
             raise InterruptedTrainingError(f"stopped by {stop} after step {step}; its state could not be saved")
 
     def keep(self, state: Callable[[], list[State]]) -> None:
