@@ -15,30 +15,33 @@ AFTER = ("collect", "tables", "figures", "page")
 
 
 def job_costs(folder: Path, experiment: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """CPU time and memory of the jobs by step, the costliest first; empty where the steps ran without Snakemake.
+    """Time and memory of the jobs by step, the costliest first; empty where the steps ran without Snakemake.
+
+    A job's time is its process's own from start to end. Its CPU time, of which Snakemake (9.27) takes a sample every 30
+    seconds only, would leave out what comes after the last one.
 
     Args:
         folder: ``results/<experiment>``; Snakemake keeps one table a job in its ``benchmarks``.
         experiment: the content of ``experiment.json``. Tables of jobs that it no longer has are left out.
 
     Returns:
-        Dictionaries with ``step``, ``jobs``, ``cpu_seconds``, their ``share`` of all, and the largest job's
+        Dictionaries with ``step``, ``jobs``, their ``seconds``, the ``share`` of these in all, and the largest job's
         ``peak_memory_mb``.
     """
     rows = []
     for path in sorted((folder / "benchmarks").rglob("*.tsv")):
         if path.stem not in AFTER and (path.stem != "student" or _has(experiment, path)):
-            # Snakemake writes "-" or "NA" for a job too short to be sampled.
+            # Snakemake writes "-" or "NA" for the memory of a job too short to be sampled.
             job = pd.read_csv(path, sep="\t", na_values=["-", "NA"]).iloc[-1]
-            rows.append({"step": path.stem, "cpu_seconds": job["cpu_time"], "peak_memory_mb": job["max_rss"]})
+            rows.append({"step": path.stem, "seconds": job["s"], "peak_memory_mb": job["max_rss"]})
     if not rows:
         return []
-    jobs = pd.DataFrame(rows).astype({"cpu_seconds": float, "peak_memory_mb": float})
+    jobs = pd.DataFrame(rows).astype({"seconds": float, "peak_memory_mb": float})
     costs = jobs.groupby("step").agg(
-        jobs=("step", "size"), cpu_seconds=("cpu_seconds", "sum"), peak_memory_mb=("peak_memory_mb", "max")
+        jobs=("step", "size"), seconds=("seconds", "sum"), peak_memory_mb=("peak_memory_mb", "max")
     )
-    costs["share"] = costs["cpu_seconds"] / max(costs["cpu_seconds"].sum(), 1e-9)
-    found = costs.sort_values("cpu_seconds", ascending=False).round(4).reset_index()
+    costs["share"] = costs["seconds"] / max(costs["seconds"].sum(), 1e-9)
+    found = costs.sort_values("seconds", ascending=False).round(4).reset_index()
     return [{str(key): value for key, value in row.items()} for row in found.to_dict("records")]
 
 
@@ -55,5 +58,5 @@ def _has(experiment: Mapping[str, Any], path: Path) -> bool:
 
 
 def training_share(costs: list[dict[str, Any]]) -> float:
-    """The share of the CPU time that went into training teachers and students, between 0 and 1."""
+    """The share of the jobs' time that went into jobs that train teachers and students, between 0 and 1."""
     return sum(row["share"] for row in costs if row["step"] in TRAINING)

@@ -35,7 +35,8 @@ def provenance(data: Results) -> dict[str, Any]:
     Returns:
         ``commits`` (list), ``dirty`` (bool: any run from a changed working tree), ``devices`` (list), ``versions``
         (name to text), ``seeds`` (problem title to text), ``runs`` (int), ``seconds`` (float, sum over runs),
-        ``wall_seconds`` (float or None), ``jobs`` (from ``job_costs``), ``training_share`` (of their CPU time, float),
+        ``wall_seconds`` (float or None), ``jobs`` (from ``job_costs``), ``training_share`` (of their time, float),
+        ``steps_share`` (that of training steps by their own account, without start-ups, float),
         ``commands`` (list of shell lines), ``config`` (the experiment's).
     """
     records = list(data.records.values())
@@ -49,6 +50,7 @@ def provenance(data: Results) -> dict[str, Any]:
     commands = [f"git checkout {commits[0]}"] if len(commits) == 1 else []
     commands += [f"make report EXPERIMENT={shlex.quote(source)}"]
     jobs = job_costs(data.folder, data.experiment)
+    trained = math.fsum(float(r.get("seconds") or 0) for r in records)
     return {
         "commits": commits,
         "dirty": any(r.get("dirty") for r in made),
@@ -56,10 +58,11 @@ def provenance(data: Results) -> dict[str, Any]:
         "versions": {name: joined(found) for name, found in sorted(versions.items())},
         "seeds": {about["title"]: listed(map(str, about["seeds"])) for about in data.experiment["problems"].values()},
         "runs": len(records),
-        "seconds": math.fsum(float(r.get("seconds") or 0) for r in records),
+        "seconds": trained,
         "wall_seconds": _wall_seconds(made),
         "jobs": jobs,
         "training_share": training_share(jobs),
+        "steps_share": trained / sum(job["seconds"] for job in jobs) if jobs else 0.0,
         "commands": data.experiment.get("commands", commands),
         "config": data.experiment.get("config", {}),
     }

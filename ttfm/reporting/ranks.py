@@ -92,6 +92,29 @@ def run_scores(metrics: pd.DataFrame, experiment: Mapping[str, Any], problem: st
     return table.pivot(index="seed", columns="steps", values="score").dropna(axis=1).sort_index()
 
 
+def failed_seeds(
+    metrics: pd.DataFrame, costs: pd.DataFrame, experiment: Mapping[str, Any], problem: str
+) -> set[tuple[str, str]]:
+    """The runs at a problem that failed, in training or by samples that diverged at any step budget.
+
+    Args:
+        metrics: the long table.
+        costs: rows of ``costs.csv``: the students asked about.
+        experiment: ``experiment.json``.
+        problem: its name.
+
+    Returns:
+        Pairs of student and seed.
+    """
+    here = costs[costs["problem"] == problem]
+    bad = here[here["status"] != "ok"]
+    found = {(str(student), str(seed)) for student, seed in zip(bad["student"], bad["seed"], strict=True)}
+    for student in here["student"].unique():
+        scores = run_scores(metrics, experiment, problem, student)
+        found |= {(str(student), str(seed)) for seed in scores.index[np.isinf(scores).any(axis=1)]}
+    return found
+
+
 def paired_difference(own: pd.DataFrame, other: pd.DataFrame, turned: float = 1.0) -> tuple[float, float, int]:
     """Mean over common seeds of ``own - other``, relative to the mean of ``other``, its 95 % half-width, and the seeds.
 
@@ -192,7 +215,8 @@ def summarise_ranks(
             row: dict[str, Any] = {"student": student, "problem": problem, "baseline": first, "why": ""}
             row |= {"mean_rank": ranks.mean(), "ranked": int(ranks.notna().sum()), "cells": len(ranks)}
             own = costs[(costs["student"] == student) & ((costs["problem"] == problem) | (problem == ALL))]
-            row |= {"runs": len(own), "failed": int((own["status"] != "ok").sum())}
+            where = problems if problem == ALL else [problem]
+            row |= {"runs": len(own), "failed": sum(len(failed_seeds(metrics, own, experiment, at)) for at in where)}
             if problem != ALL and student != first:
                 scores = run_scores(metrics, experiment, problem, student)
                 names = ("difference", "difference_ci", "pairs")
@@ -234,7 +258,11 @@ def rules(experiment: Mapping[str, Any]) -> list[tuple[str, str]]:
             "counts as worse than every successful one, and as equal to a failed one. The bootstrap of few runs is too "
             "sure: where all runs of one are better than all of the other, its interval has no width.",
         ),
-        ("Failed", "training runs that diverged, or failed for another reason, out of all."),
+        (
+            "Failed",
+            "runs that diverged, in training or by their samples at any step budget, or failed for another reason, out "
+            "of all.",
+        ),
         (
             "What is not claimed",
             "one run per student ranks nothing and has neither interval nor probability; nothing is corrected for the "
