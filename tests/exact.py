@@ -60,6 +60,24 @@ def mixture(steps=16):
     return field, FlowMap(Solved(field, steps))
 
 
+class Translation:
+    """Standard normal noise that moves as a whole: straight paths of constant velocity to N(mean, I)."""
+
+    def __init__(self, mean):
+        self.means, self.std, self.log_weights = mean[None], 1.0, torch.zeros(1, dtype=mean.dtype)
+
+    def __call__(self, t, x):
+        return self.means[0].expand_as(x)
+
+    def average_velocity(self, s, t, x):
+        return self(s, x)
+
+
+def translation(mean=(0.5, -1.0)):
+    field = Translation(torch.tensor(mean, dtype=torch.float64))
+    return field, FlowMap(Exact(field))
+
+
 def make_batch(field, count=4096, seed=0, dtype=torch.float64, progress=0.0, offline=False):
     """Independent noise and data of a mixture, and ordered pairs of times; ``offline``: a Gaussian's trajectories."""
     generator = torch.Generator().manual_seed(seed)

@@ -1,9 +1,12 @@
 """The README's numbers are the published ones."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+
+from ttfm.losses import load_modules
 
 ROOT = Path(__file__).parents[1]
 PUBLISHED = ROOT / "results" / "published"
@@ -17,6 +20,16 @@ def test_the_headline_tables_are_the_measured_ones():
         table = [line for line in path.read_text().splitlines() if line.startswith("|")]
         assert len(table) > 5
         assert "\n".join(table) in readme
+
+
+def test_the_table_of_losses_has_every_one_of_the_package():
+    lines = (ROOT / "README.md").read_text().splitlines()
+    start = lines.index("| family | losses |")
+    table = " ".join(lines[start + 2 : lines.index("", start)])
+    # Each once; what is written in another sentence of the row, an option say, is no name of a loss.
+    assert sorted(re.findall(r"`(\w+)`", table)) == sorted(
+        name for name, loss in load_modules().items() if loss.__module__.startswith("ttfm.")
+    )
 
 
 @pytest.mark.parametrize("experiment", ["default"])

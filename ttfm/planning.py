@@ -60,6 +60,7 @@ def impossible_combinations(resolved: Plan, results: Path) -> list[str]:
         if student and isinstance(config["loss"], dict):
             stored = resolved.configs.get(f"{problem}/trajectories.json", {}).get("trajectories", {})
             loss = {"part": "loss", "config": config["loss"], "kept": stored.get("kept", 0)}
+            loss["budgets"] = resolved.experiment["budgets"]
             if config["loss_modules"]:
                 loss["network"] = config["network"]
             entries[f"students.{student} (on {problem})"] = loss

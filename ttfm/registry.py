@@ -162,6 +162,8 @@ def _build(entry: dict[str, Any]) -> None:
             raise ValueError(
                 f"it needs {loss.intervals} stored intervals, and trajectories.kept stores {entry['kept'] - 1}"
             )
+        if faults := [f"{steps} steps: {why}" for steps in entry.get("budgets", ()) if (why := loss.unserved(steps))]:
+            raise ValueError("; ".join(faults))
         if "network" in entry:
             shape = tuple(entry["shape"])
             rehearse(loss, build_network(entry["network"], shape), shape, entry["kept"])

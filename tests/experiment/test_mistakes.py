@@ -216,6 +216,21 @@ def test_what_no_schema_can_say_is_found_before_any_job(tiny, tmp_path):
     assert "problems.ring.evaluation.histogram_samples: cells: a grid of 128 x 128 is no refinement of 6 x 6" in message
 
 
+@pytest.mark.parametrize(
+    ("loss", "budget", "message"),
+    [
+        ("reflow_distill", 3, "3 steps: options.k: 8 times are trained and 3 steps ask for others"),
+        ("shortcut", 6, "6 steps: steps of length 1/6 are never trained: give powers of two up to 2^finest = 128"),
+    ],
+)
+def test_numbers_of_steps_that_a_loss_never_trains_are_refused(loss, budget, message, tiny, tmp_path):
+    tiny["students"] |= {"few": {"loss": loss}}
+    tiny["budgets"] = [1, 2, 4]
+    plan(copy.deepcopy(tiny), "tiny.yaml", with_registry(tmp_path))
+    tiny["budgets"] = [1, 2, budget]
+    assert f"students.few (on ring): {message}" in refused(tiny, tmp_path)
+
+
 def test_nothing_starts_from_more_than_a_network_and_nothing_wrapped_teaches(tiny, tmp_path):
     tiny["students"] |= {"dtm": {"loss": "dtm"}, "after": {"loss": "itvm", "start": "dtm"}}
     assert "students.after.start: 'dtm' trains more than the problem's network" in refused(

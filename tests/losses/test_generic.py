@@ -10,7 +10,7 @@ import math
 import pytest
 import torch
 
-from tests.exact import linear_gaussian, make_batch, mixture
+from tests.exact import linear_gaussian, make_batch, mixture, translation
 from tests.losses import generic
 from tests.losses.generic import (
     CentralDifferences,
@@ -35,6 +35,7 @@ from ttfm.networks.unet import UNet
 LINEAR, MIXTURE = linear_gaussian(), mixture()
 COARSE = mixture(steps=4)
 """The mixture's map to about 1e-3, far below what the gradients of single samples can tell, and four times as fast."""
+STRAIGHT = translation()
 SHIFTED = linear_gaussian((0.5, -1.0), 0.8)
 
 
@@ -59,10 +60,18 @@ def skip_other_flow(case, bound):
 
 @pytest.mark.parametrize(("flow", "bound"), [(LINEAR, "residual"), (MIXTURE, "mixture")], ids=["gaussian", "mixture"])
 def test_the_exact_map_is_a_fixed_point(case, flow, bound):
-    if case.loss.conditional:
+    if case.loss.conditional and not case.loss.exact_terms:
         pytest.skip("conditional: a single-sample target leaves a residual at the exact map")
     skip_other_flow(case, getattr(case.variant, bound))
     check_residual(case.loss, flow, getattr(case.variant, bound), case.variant.progress)
+
+
+def test_straight_paths_are_a_fixed_point_of_what_trains_on_trajectories(case):
+    """What is trained on the ends of paths aims at straight ones, which only here are the teacher's."""
+    if not case.loss.offline:
+        pytest.skip("offline is empty: it is bounded at curved paths")
+    skip_other_flow(case, 0.0)
+    check_residual(case.loss, STRAIGHT, 1e-12, case.variant.progress)
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,20 @@ def test_one_run_ranks_nothing():
     assert cells["ring", 1].fillna(0).tolist() == [0, 2, 1]
 
 
+def test_a_run_whose_samples_diverged_at_some_steps_has_failed_whatever_its_training_says():
+    metrics = pd.concat(
+        [rows({"a": [1.0, None, 1.0], "b": [2.0, 2.0, 2.0]}), rows({"a": [1.0] * 3, "b": [2.0] * 3}, steps=2)]
+    )
+    costs = runs(metrics).assign(status="ok")
+    experiment = plan("ab")
+    table = summarise_ranks(metrics, summarise(metrics, experiment), costs, experiment)
+    assert [line(table, name)["failed"] for name in "ab"] == [1, 0]
+    # Its training failed, too: one run.
+    costs.loc[(costs["student"] == "a") & (costs["seed"] == metrics["seed"].iloc[1]), "status"] = "failed"
+    table = summarise_ranks(metrics, summarise(metrics, experiment), costs, experiment)
+    assert line(table, "a")["failed"] == line(table, "a", "ring")["failed"] == 1
+
+
 def test_different_protocols_have_no_ranks():
     metrics = pd.concat([rows({"a": [1.0, 1.0]}), rows({"b": [2.0, 2.0]}, N=7)])
     assert rank_cells(summarise(metrics), plan("ab", (1,))).isna().all(axis=None)

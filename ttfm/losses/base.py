@@ -92,7 +92,7 @@ class Variant:
             ``conditional`` loss, whose residual vanishes in the mean only: bound on the squared distance of the map at
             which it is stationary, judged by its gradients at the exact map and at one that is shifted. Infinite where
             the loss aims at another flow than the teacher's.
-        mixture: the same bound at the finely solved map of a Gaussian mixture; not used of a conditional loss.
+        mixture: the same bound at the finely solved map of a Gaussian mixture.
         progress: the fraction of the training at which this holds, for losses with a schedule.
     """
 
@@ -116,6 +116,7 @@ class Loss(abc.ABC):
         needs_teacher: whether ``terms`` asks a teacher's velocity field.
         conditional: whether a target holds the conditional velocity x1 - x0 or another single-sample estimate, so that
             the exact map is stationary in expectation and the residual does not vanish sample by sample.
+        exact_terms: of a ``conditional`` loss, the terms without such an estimate, which do vanish sample by sample.
         starts_from_teacher: whether students start from the teacher's weights; None: where ``needs_teacher``. The
             others start from random weights.
         offline: what it trains on of the teacher's ODE, which is solved once and stored: "pairs" of noise and sample,
@@ -133,6 +134,7 @@ class Loss(abc.ABC):
     needs_teacher: ClassVar[bool]
     starts_from_teacher: ClassVar[bool | None] = None
     conditional: ClassVar[bool] = False
+    exact_terms: ClassVar[tuple[str, ...]] = ()
     offline: ClassVar[Offline] = ""
     paired: ClassVar[bool] = True
     variants: ClassVar[tuple[Variant, ...]] = (Variant(),)
@@ -178,6 +180,10 @@ class Loss(abc.ABC):
             teacher: the teacher's velocity.
         """
         raise NotImplementedError(f"loss {self.name!r} learns {self.learns!r} and has no sampler of its own")
+
+    def unserved(self, steps: int) -> str:
+        """Why samples cannot be taken in so many steps, in words for who wrote the experiment; "" where they can."""
+        return ""
 
     @property
     def intervals(self) -> int:

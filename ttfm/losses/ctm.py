@@ -50,6 +50,7 @@ class CTM(Loss):
     learns = "any_to_any"
     needs_teacher = True
     conditional = True
+    exact_terms = ("consistency",)
     variants = (Variant({"denoising": 0.0}, residual=5e-5, mixture=5e-4), Variant(residual=5e-5, mixture=5e-4))
 
     @property

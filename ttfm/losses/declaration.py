@@ -134,6 +134,9 @@ def _declared_faults(loss: Any) -> list[str]:
         if not isinstance(value, bool):
             found = "is missing" if value is None else f"{value!r} is not allowed"
             faults.append(f"{name}: {found}; True or False")
+    exact = getattr(loss, "exact_terms", ())
+    if not isinstance(exact, tuple) or not all(isinstance(name, str) for name in exact):
+        faults.append(f"exact_terms: {exact!r} is not allowed; a tuple of names of terms")
     if getattr(loss, "starts_from_teacher", None) not in (None, True, False):
         faults.append(f"starts_from_teacher: {loss.starts_from_teacher!r} is not allowed; True, False or None")
     return faults
@@ -143,7 +146,7 @@ def _option_faults(loss: Any) -> list[str]:
     own = [field.name for field in fields(loss)]
     faults = [
         f"{name} is declared with an annotation, which makes it an option; write {name} = ... alone"
-        for name in (*TEXTS, *SWITCHES, "learns", "offline", "variants", "starts_from_teacher")
+        for name in (*TEXTS, *SWITCHES, "learns", "offline", "variants", "starts_from_teacher", "exact_terms")
         if name in own
     ]
     if faults:

@@ -39,6 +39,7 @@ class ESD(SelfDistillation):
     title = "ESD"
     family = "Eulerian"
     source = "arXiv 2505.18825, eq. 14 and 94, without its learned weight"
+    exact_terms = ("eulerian",)
     variants = tuple(Variant({"gradient": gradient}) for gradient in ("time", "full", "semigradient"))
 
     @property

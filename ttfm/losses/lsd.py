@@ -37,6 +37,7 @@ class LSD(SelfDistillation):
     title = "LSD"
     family = "Lagrangian"
     source = "arXiv 2505.18825, eq. 13 and 94, without its learned weight"
+    exact_terms = ("lagrangian",)
 
     @property
     def uses_jvp(self) -> bool:

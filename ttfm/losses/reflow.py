@@ -73,5 +73,11 @@ class ReflowDistillation(Reflow):
     title = "Reflow distillation"
     variants = (Variant(residual=1.0, mixture=10.0), Variant({"k": 1}, residual=1.0, mixture=10.0))
 
+    def unserved(self, steps: int) -> str:
+        """Other times than the k that are trained are asked for by numbers of steps that do not divide k."""
+        if self.k % steps == 0:
+            return ""
+        return f"options.k: {self.k} times are trained and {steps} steps ask for others; give a multiple of {steps}"
+
     def _time(self, batch: Batch) -> Tensor:
         return (batch.uniform() * self.k).floor().clamp(max=self.k - 1) / self.k

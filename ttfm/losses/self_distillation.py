@@ -81,6 +81,7 @@ class SemigroupDistillation(SelfDistillation):
     """Base of those whose identity is two jumps of the target in place of one; the cost is 2F for the jumps and F+B."""
 
     family = "semigroup"
+    exact_terms = ("semigroup",)
 
     @abc.abstractmethod
     def _jump(self, off: Batch, target: FlowMap) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -49,6 +49,12 @@ class Shortcut(SemigroupDistillation):
         """Every sample counts the same: a term's weight is its share of the batch."""
         return {"diagonal": self.diagonal, "semigroup": 1 - self.diagonal}
 
+    def unserved(self, steps: int) -> str:
+        """Steps of other lengths than 1, 1/2, ..., 2^-``finest`` are never trained."""
+        if steps & (steps - 1) == 0 and steps <= 2**self.finest:
+            return ""
+        return f"steps of length 1/{steps} are never trained: give powers of two up to 2^finest = {2**self.finest}"
+
     def _jump(self, off: Batch, target: FlowMap) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         level = (off.uniform() * self.finest).floor().clamp(max=self.finest - 1)
         intervals = 2**level

@@ -41,6 +41,7 @@ class TVM(Loss):
     learns = "any_to_any"
     needs_teacher = False
     conditional = True
+    exact_terms = ("terminal",)
 
     @property
     def uses_jvp(self) -> bool:

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from ttfm.networks.products import product
+
 EPSILON = 1e-6
 """Added to a variance before its root is taken."""
 
@@ -23,19 +25,12 @@ def has_tangent(x: Tensor) -> bool:
     return forward_ad.unpack_dual(x).tangent is not None
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """The product x W^T + b; of n layers at once where there is one more axis, the first, everywhere."""
-    if weight.ndim == 2:
-        return nn.functional.linear(x, weight, bias)
-    return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
-
-
 class _LinearOfDual(torch.autograd.Function):
     """x W^T + b where only x carries a tangent; differentiable again in x and W by reverse mode."""
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return _product(x, weight, bias)
+        return product(x, weight, bias)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -49,8 +44,8 @@ class _LinearOfDual(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         wants_x, wants_weight, wants_bias = ctx.needs_input_grad
         return (
-            gradient @ weight if wants_x else None,
-            gradient.mT @ x if wants_weight else None,
+            product(gradient, weight.mT, None) if wants_x else None,
+            product(gradient.mT, x.mT, None) if wants_weight else None,
             gradient.sum(-2) if wants_bias else None,
         )
 
@@ -59,7 +54,7 @@ class _LinearOfDual(torch.autograd.Function):
         tangent = tangents[0]
         assert tangent is not None
         _, weight = ctx.saved_tensors
-        return _product(tangent, weight, None)
+        return product(tangent, weight, None)
 
 
 class _ConvolutionOfDual(torch.autograd.Function):
@@ -94,13 +89,13 @@ class _ConvolutionOfDual(torch.autograd.Function):
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``torch.nn.functional.linear`` for ``x`` of shape ``(..., in)``, whether or not x carries a tangent."""
     if not has_tangent(x):
-        return nn.functional.linear(x, weight, bias)
+        return product(x, weight, bias)
     return _LinearOfDual.apply(x.reshape(-1, x.shape[-1]), weight, bias).reshape(*x.shape[:-1], len(weight))
 
 
 def batched_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Several linear layers at once: ``x`` ``(n, B, in)``, weights ``(n, out, in)`` and biases ``(n, out)``."""
-    return (_LinearOfDual.apply if has_tangent(x) else _product)(x, weight, bias)
+    return (_LinearOfDual.apply if has_tangent(x) else product)(x, weight, bias)
 
 
 class Linear(nn.Linear):

@@ -107,11 +107,12 @@ def failed_seeds(
         Pairs of student and seed.
     """
     here = costs[costs["problem"] == problem]
-    bad = here[here["status"] != "ok"]
-    found = {(str(student), str(seed)) for student, seed in zip(bad["student"], bad["seed"], strict=True)}
+    untrained = here[here["status"] != "ok"]
+    found = {(str(student), str(seed)) for student, seed in zip(untrained["student"], untrained["seed"], strict=True)}
     for student in here["student"].unique():
         scores = run_scores(metrics, experiment, problem, student)
-        found |= {(str(student), str(seed)) for seed in scores.index[np.isinf(scores).any(axis=1)]}
+        lost = np.isinf(scores.to_numpy(float)).any(axis=1)
+        found |= {(str(student), str(seed)) for seed, bad in zip(scores.index, lost, strict=True) if bad}
     return found
 
 

@@ -144,14 +144,17 @@ class Trained:
         from ttfm.flow.flow_map import FlowMap
 
         whole = {"N": self.paths.shape[1], "split": "-", "extractor": "-"}
-        if self.config["learns"] == "any_to_any":
-            flow_map = FlowMap(self.model)
+        learns, flow_map = self.config["learns"], FlowMap(self.model)
+        if learns == "any_to_any":
             yield whole | scoring.measured("semigroup_defect", semigroup_defect, flow_map, self.times, self.paths)
+        else:
+            yield from self._skipped("semigroup_defect")
+        if learns in ("any_to_any", "velocity"):
             yield whole | scoring.measured(
                 "tangent_defect", tangent_defect, flow_map, self.teacher, self.times, self.paths
             )
-            return
-        yield from self._skipped("semigroup_defect", "tangent_defect")
+        else:
+            yield from self._skipped("tangent_defect")
 
     def _skipped(self, *metrics: str) -> Iterator[Row]:
         """Rows of what asks for a map that this model does not have."""
