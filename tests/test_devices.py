@@ -1,6 +1,7 @@
 """Which device a step gets."""
 
 import os
+import platform
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -19,6 +20,23 @@ sys.stdin.read()
 """
 
 
+STEPS = """
+import resource, sys
+import torch
+from ttfm.devices import pick_device
+if sys.argv[1] == "kept":
+    pick_device("cpu")
+def step():
+    return [torch.full((2**16,), 1.0) for _ in range(200)]
+for _ in range(5):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(50):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
 def holder(stack, folder):
     """A process that has taken a GPU, until its standard input is closed or it is killed; and which."""
     process = stack.enter_context(
@@ -27,6 +45,16 @@ def holder(stack, folder):
         )
     )
     return process, int(process.stdout.readline())
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator has these settings")
+def test_freed_memory_is_not_asked_for_again():
+    """Pages that the system clears anew: 200 arrays of 256 KiB each step are 12,800 of 4 KiB."""
+    found = {
+        how: int(subprocess.run([sys.executable, "-c", STEPS, how], capture_output=True, text=True, check=True).stdout)
+        for how in ("kept", "given back")
+    }
+    assert found["kept"] < 500 < 10_000 < found["given back"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")

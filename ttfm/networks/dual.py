@@ -21,8 +21,8 @@ EPSILON = 1e-6
 
 
 def has_tangent(x: Tensor) -> bool:
-    """Whether ``x`` carries a forward-mode tangent."""
-    return forward_ad.unpack_dual(x).tangent is not None
+    """Whether ``x`` carries a forward-mode tangent; a network is never compiled for those."""
+    return not torch.compiler.is_compiling() and forward_ad.unpack_dual(x).tangent is not None
 
 
 class _LinearOfDual(torch.autograd.Function):

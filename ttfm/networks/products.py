@@ -53,8 +53,10 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _suits(x: Tensor, weight: Tensor) -> bool:
+    # torch's compiler has products of its own.
     return (
-        onednn_is_faster()
+        not torch.compiler.is_compiling()
+        and onednn_is_faster()
         and x.dtype == weight.dtype == torch.float32
         and x.device.type == weight.device.type == "cpu"
         and min(weight.shape[-2:]) >= LEAST
