@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ttfm.data.arrays import ABOUT
-from ttfm.data.rows import Held, Rows
+from ttfm.data.rows import Rows
 from ttfm.files import read_json, replacing, require_content, sha256, write_json
 
 LATENTS, LABELS = "train-latents.npy", "train-labels.npy"
@@ -32,9 +32,8 @@ class Latents(Rows):
     """
 
     def __init__(self, latents: np.ndarray, labels: np.ndarray | None = None):
-        super().__init__(labels)
+        super().__init__(latents.reshape(-1, *latents.shape[2:]), labels)
         self.latents = latents
-        self._latents = Held(latents.reshape(-1, *latents.shape[2:]))
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """Latents ``(count, c, h, w)``, float32 on the generator's device, and their labels ``(count,)`` or None."""
@@ -43,7 +42,7 @@ class Latents(Rows):
         row = index
         if twins == 2:
             row = index + images * (torch.rand(count, generator=generator, device=device) < 0.5)
-        mean, *deviation = self._latents.take(row).unbind(1)
+        mean, *deviation = self._data.take(row).unbind(1)
         if parts == 2:
             mean = mean + deviation[0] * torch.randn(mean.shape, generator=generator, device=device)
         return mean, self._classes_of(index)
