@@ -16,7 +16,7 @@ def stored(folder, twins=1, parts=1, labels=None):
     latents[:, :, 1:] = 0.1
     pieces = latents.reshape(-1, *latents.shape[2:])
     digests = write_latents(folder, (pieces[i : i + 2] for i in range(0, len(pieces), 2)), latents.shape, labels)
-    write_about(folder, digests, name="tiny")
+    write_about(folder, digests, {}, name="tiny")
     return read_latents(folder)
 
 

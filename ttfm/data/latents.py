@@ -81,9 +81,9 @@ def write_latents(
     return {name: sha256(folder / name) for name in (LATENTS, *([] if labels is None else [LABELS]))}
 
 
-def write_about(folder: Path, digests: dict[str, str], **about: Any) -> None:
-    """Write, last of all, what lies in the folder and the sha256 of its files."""
-    write_json(folder / ABOUT, {"latents": about, "sha256": digests})
+def write_about(folder: Path, digests: dict[str, str], counts: dict[str, list[int]], **about: Any) -> None:
+    """Write, last of all, what lies in the folder, how many there are of each class and the sha256 of its files."""
+    write_json(folder / ABOUT, {"latents": about, "sha256": digests} | counts)
 
 
 def is_latents(folder: Path) -> bool:

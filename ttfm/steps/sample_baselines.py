@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ttfm.evaluation.sample_sets import Set, pieces_of, write_sets
 
     started = now()
-    config = read_config(arguments.config)
+    config = read_config(arguments.config, arguments.images)
     device = pick_device(config["device"])
     reason = failure(arguments.solution_record)
     fine = {"student": "teacher", "seed": 0}

@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ttfm.training.states import remove
 
     started, states = now(), spent([arguments])
-    config = read_config(arguments.config)
+    config = read_config(arguments.config, arguments.images)
     device = pick_device(config["device"])
     reason = "" if config["closed_form"] else teacher_failure(arguments.teacher_record)
     with Spool(arguments.out.parent) as pixels:
