@@ -95,6 +95,23 @@ def test_unusable_files_are_all_counted_and_named_or_left_out(folder, tmp_path):
     assert all((image != 0).any() for split in found.splits.values() for image in split.images)
 
 
+def test_a_cut_photograph_and_damaged_exif_data_are_named(folder, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    # The second entry's type is none of its tag: Pillow fails when it puts the others together again.
+    damaged = b"Exif\0\0II*\0\x08\0\0\0\x02\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\x1a\x01\x02\0\x04\0\0\0abcd\0\0\0\0"
+    Image.fromarray(pixels).save(folder / "30.jpg", exif=damaged)
+    Image.fromarray(pixels).save(folder / "31.jpg")
+    (folder / "31.jpg").write_bytes((folder / "31.jpg").read_bytes()[:-1500])
+    with pytest.raises(
+        DamagedData, match=r"2 image files cannot be used: .*; repair or remove them, or leave"
+    ) as error:
+        read(folder, tmp_path)
+    assert "30.jpg (damaged EXIF data (TypeError: " in str(error.value)
+    assert "31.jpg (image file is truncated" in str(error.value)
+    left = read(folder, tmp_path / "left", skip_damaged=True).notes["left_out"]
+    assert sorted(left) == ["30.jpg", "31.jpg"]
+
+
 def test_a_long_list_of_damage_is_cut(tmp_path):
     files = [tmp_path / f"{index}.png" for index in range(8)]
     for path in files:
