@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ttfm.data.arrays import Split
+from ttfm.data.arrays import Split, write_images
 from ttfm.data.decoding import Decoder
 from ttfm.data.finding import DamagedData, DataUnavailable
 from ttfm.data.folder import CelebAHQ, Folder
+from ttfm.registry import build_data
 
 
 def picture(path, size=(12, 10), mode="RGB", seed=0):
@@ -160,6 +161,49 @@ def test_subfolders_are_classes_where_asked(tmp_path):
     picture(tmp_path / "set" / "train" / "b.png")
     with pytest.raises(DataUnavailable, match=r"b\.png: labelled: true takes the class from a subfolder"):
         read(tmp_path / "set", tmp_path, labelled=True)
+
+
+@pytest.mark.parametrize("splits", [["train"], ["train", "val"], ["Training", "Validation"]])
+def test_folders_of_splits_are_not_taken_for_classes(tmp_path, splits):
+    for split in splits:
+        for index in range(4):
+            picture(tmp_path / "set" / split / "cat" / f"{index}.png")
+    taken = " and ".join(splits)
+    with pytest.raises(
+        DataUnavailable, match=rf"set: labelled: true would take {taken} for classes; put .* named train and test, or"
+    ):
+        read(tmp_path / "set", tmp_path, labelled=True)
+    assert read(tmp_path / "set", tmp_path).classes == 0
+
+
+def test_a_class_may_be_called_train_among_others(tmp_path):
+    for name in ("train", "car"):
+        for index in range(4):
+            picture(tmp_path / "set" / name / f"{index}.png")
+    assert read(tmp_path / "set", tmp_path, labelled=True).notes["classes"] == ["car", "train"]
+
+
+def test_a_limit_takes_some_of_every_class_the_same_every_time(tmp_path):
+    for split, count in (("train", 10), ("test", 1)):
+        for name in "abc":
+            for index in range(count):
+                picture(tmp_path / "set" / split / name / f"{index}.png", seed=index)
+    found = read(tmp_path / "set", tmp_path, labelled=True, limit=15)
+    assert np.bincount(found.splits["train"].labels).min() > 1
+    again = read(tmp_path / "set", tmp_path / "again", labelled=True, limit=15)
+    assert np.array_equal(found.splits["train"].labels, again.splits["train"].labels)
+    assert np.array_equal(found.splits["train"].images, again.splits["train"].images)
+
+
+def test_a_class_that_is_left_without_images_is_still_one(tmp_path):
+    for split in ("train", "test"):
+        for name in "abc":
+            picture(tmp_path / "set" / split / name / "0.png")
+    (tmp_path / "set" / "train" / "c" / "0.png").write_bytes(b"no image")
+    found = read(tmp_path / "set", tmp_path, labelled=True, skip_damaged=True)
+    write_images(tmp_path / "images", found.splits, 255, found.classes, "drawn")
+    data = build_data({"name": "folder", "path": "-", "labelled": True}, tmp_path / "images")
+    assert data.labels.tolist() == [0, 1] and data.classes == 3
 
 
 def test_celeba_hq_has_256_pixels(tmp_path):

@@ -17,10 +17,18 @@ class Images(Rows):
         labels: class of each image, shape ``(N,)``; None for a set without classes.
         maximum: the byte that stands for 1 where 0 stands for -1.
         flips: whether to mirror each drawn image left to right with probability one half.
+        classes: number of classes, see ``Rows``.
     """
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray | None = None, maximum: int = 255, flips: bool = False):
-        super().__init__(images, labels)
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray | None = None,
+        maximum: int = 255,
+        flips: bool = False,
+        classes: int | None = None,
+    ):
+        super().__init__(images, labels, classes)
         self.images, self.maximum, self.flips = images, maximum, flips
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ttfm.data.arrays import ABOUT
+from ttfm.data.arrays import ABOUT, COUNTS
 from ttfm.data.rows import Rows
 from ttfm.files import read_json, replacing, require_content, sha256, write_json
 
@@ -29,10 +29,11 @@ class Latents(Rows):
         latents: float32, shape ``(M, N, P, c, h, w)``: of the N images, and where M = 2 of their mirrored twins, the
             posterior's mean and, where P = 2, its standard deviation.
         labels: class of each image, shape ``(N,)``; None for a set without classes.
+        classes: number of classes, see ``Rows``.
     """
 
-    def __init__(self, latents: np.ndarray, labels: np.ndarray | None = None):
-        super().__init__(latents.reshape(-1, *latents.shape[2:]), labels)
+    def __init__(self, latents: np.ndarray, labels: np.ndarray | None = None, classes: int | None = None):
+        super().__init__(latents.reshape(-1, *latents.shape[2:]), labels, classes)
         self.latents = latents
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
@@ -112,5 +113,8 @@ def read_latents(folder: Path) -> Latents:
         ValueError: as :func:`checked`.
     """
     latents = np.load(checked(folder, LATENTS), mmap_mode="r", allow_pickle=False)
-    labelled = LABELS in read_json(folder / ABOUT)["sha256"]
-    return Latents(latents, np.load(checked(folder, LABELS), allow_pickle=False) if labelled else None)
+    about = read_json(folder / ABOUT)
+    if LABELS not in about["sha256"]:
+        return Latents(latents)
+    labels = np.load(checked(folder, LABELS), allow_pickle=False)
+    return Latents(latents, labels, len(about[COUNTS]) if COUNTS in about else None)

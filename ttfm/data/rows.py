@@ -54,17 +54,17 @@ class Rows:
     Args:
         data: what is drawn, shape ``(N, *shape)``.
         labels: class of each of its data, shape ``(N,)``; None for a set without classes.
+        classes: number of classes, of which the last may have no data; None: as many as there are labels.
     """
 
-    def __init__(self, data: np.ndarray, labels: np.ndarray | None):
+    def __init__(self, data: np.ndarray, labels: np.ndarray | None, classes: int | None = None):
         self._data = Held(data)
         self.labels = None if labels is None else np.array(labels, dtype=np.int64)
         self._labels = None if self.labels is None else Held(self.labels)
-
-    @property
-    def classes(self) -> int:
+        self.classes = 0
         """Number of classes; 0 for a set without."""
-        return 0 if self.labels is None else int(self.labels.max()) + 1
+        if self.labels is not None:
+            self.classes = int(self.labels.max()) + 1 if classes is None else classes
 
     def elsewhere(self, device: torch.device) -> bool:
         """Whether batches for a GPU are read from the CPU's memory or disk: drawing them takes time there."""
