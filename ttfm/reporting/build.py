@@ -18,7 +18,7 @@ from ttfm.reporting.inputs import Results, load
 from ttfm.reporting.labels import problem_metrics
 from ttfm.reporting.markup import latex, markdown
 from ttfm.reporting.methods import methods_table, summarise_methods
-from ttfm.reporting.names import VECTOR, figure_names, table_files
+from ttfm.reporting.names import VECTOR, figure_names, frechet_and_lpips, table_files
 from ttfm.reporting.palette import marks
 from ttfm.reporting.provenance import provenance, skipped_notes
 from ttfm.reporting.published import published_table
@@ -180,6 +180,10 @@ def _chart(data: Results, summary: pd.DataFrame, problem: str, family: str, show
     match family:
         case "quality":
             return figures.quality(summary, plan, problem, shown)
+        case "frechet-lpips":
+            metrics = frechet_and_lpips(plan["problems"][problem])
+            assert metrics is not None
+            return figures.frechet_lpips(summary, plan, problem, metrics, shown)
         case "families":
             return figures.families(summary, plan, problem, shown)
         case "training":
