@@ -1,11 +1,14 @@
 import hashlib
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from ttfm.files import (
     DamagedResult,
+    Spool,
+    map_array,
     read_arrays,
     read_json,
     replacing,
@@ -101,3 +104,34 @@ def test_round_trips(tmp_path):
     assert sha256(tmp_path / "a.npz") == first
     write_json(tmp_path / "a.json", {"ü": [1, 2.5, None]})
     assert json.loads((tmp_path / "a.json").read_text()) == read_json(tmp_path / "a.json") == {"ü": [1, 2.5, None]}
+
+
+def test_an_array_that_is_put_together_on_disk_is_whole_and_leaves_no_file(tmp_path):
+    with Spool(tmp_path / "new") as spool:
+        for start in range(3):
+            spool.add(np.arange(start * 4, start * 4 + 4).reshape(2, 2))
+        array = spool.array("int64", (6, 2))
+    assert array.tolist() == np.arange(12).reshape(6, 2).tolist()
+    assert not list((tmp_path / "new").iterdir())
+    with Spool(tmp_path) as spool:
+        assert spool.array("uint8", (0, 3)).shape == (0, 3)
+
+
+def test_a_mapped_array_is_the_one_that_was_written_and_fills_no_memory(tmp_path):
+    large = np.zeros((256, 3, 128, 128), dtype=np.uint8)
+    large[7] = 9
+    write_arrays(tmp_path / "a.npz", {"pixels": large, "x1": np.ones(3)})
+    tracemalloc.start()
+    mapped = map_array(tmp_path / "a.npz", "pixels", tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < large.nbytes / 2
+    assert mapped is not None and not mapped.flags.writeable
+    np.testing.assert_array_equal(mapped, large)
+    assert map_array(tmp_path / "a.npz", "other", tmp_path) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+    with (tmp_path / "a.npz").open("r+b") as file:
+        file.seek(40)
+        file.write(b"other")
+    with pytest.raises(DamagedResult, match=r"a\.npz: damaged array file"):
+        map_array(tmp_path / "a.npz", "pixels", tmp_path)

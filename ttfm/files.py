@@ -6,11 +6,13 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import tempfile
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -165,6 +167,12 @@ def read_arrays(path: str | Path, names: Collection[str] | None = None) -> dict[
     """
     import numpy as np
 
+    _require_seal(path)
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files if names is None or name in names}
+
+
+def _require_seal(path: str | Path) -> None:
     found, expected, sealed = _sealed(path)
     if not sealed:
         raise DamagedResult(
@@ -175,8 +183,64 @@ def read_arrays(path: str | Path, names: Collection[str] | None = None) -> dict[
         )
     if found != expected:
         raise DamagedResult(path, "array file", f"expected sha256 {expected}, found {found}")
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files if names is None or name in names}
+
+
+class Spool:
+    """An array that is put together piece by piece on disk and mapped from there: it need not fit into memory.
+
+    Its file has no name and is gone with the array, whatever happens. Used as a context, which ends its writing.
+
+    Args:
+        folder: on the disk that is to take it.
+    """
+
+    def __init__(self, folder: Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.file.close()
+
+    def add(self, piece: np.ndarray) -> None:
+        """Append the entries of ``piece``."""
+        self.file.write(piece.tobytes())
+
+    def array(self, dtype: Any, shape: tuple[int, ...]) -> np.ndarray:
+        """What was appended, read-only."""
+        import numpy as np
+
+        self.file.flush()
+        # An empty file cannot be mapped.
+        return np.memmap(self.file, dtype, "r", shape=shape) if math.prod(shape) else np.empty(shape, dtype)
+
+
+def map_array(path: str | Path, name: str, folder: Path) -> np.ndarray | None:
+    """One array of an ``.npz`` of :func:`write_arrays`, unpacked to disk and mapped; None if there is none of the name.
+
+    Args:
+        path: the file.
+        name: the array's.
+        folder: on the disk that is to take it, see :class:`Spool`.
+
+    Raises:
+        DamagedResult: as :func:`read_arrays`.
+    """
+    import numpy as np
+
+    _require_seal(path)
+    with zipfile.ZipFile(path) as archive, Spool(folder) as spool:
+        if f"{name}.npy" not in archive.namelist():
+            return None
+        with archive.open(f"{name}.npy") as member:
+            np.lib.format.read_magic(member)
+            # What is written here has a header of the first version, and rows one after another.
+            shape, _, dtype = np.lib.format.read_array_header_1_0(member)
+            while piece := member.read(2**20):
+                spool.file.write(piece)
+        return spool.array(dtype, shape)
 
 
 def sha256(path: str | Path) -> str:

@@ -196,7 +196,7 @@ def build_data(config: dict[str, Any], images: Path | None = None) -> Any:
         return read_latents(images)
     found = read_images(images)
     train = found.splits["train"]
-    return Images(train.images, train.labels, found.maximum, getattr(data, "flips", False))
+    return Images(train.images, train.labels, found.maximum, getattr(data, "flips", False), found.classes)
 
 
 def build_reader(config: dict[str, Any]) -> Any:

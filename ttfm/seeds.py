@@ -7,6 +7,7 @@ for evaluation belongs to a sample's index, not to a batch or a device.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -52,9 +53,26 @@ def indexed_noise(
     return torch.cat(noise)[start - first * BLOCK : count - first * BLOCK]
 
 
-def indexed_labels(count: int, classes: int, first: int = 0) -> Tensor:
-    """Classes of the evaluation's samples ``first`` .. ``first + count - 1``: all of them in turn, ``(count,)``."""
-    return torch.arange(first, first + count) % classes
+GOLDEN = (5**0.5 - 1) / 2
+"""Multiples of it, modulo 1, fill the unit interval evenly, however many there are."""
+
+
+def indexed_labels(count: int, classes: int, first: int = 0, counts: Sequence[int] | None = None) -> Tensor:
+    """Classes of the evaluation's samples ``first`` .. ``first + count - 1``, ``(count,)``: a function of the index.
+
+    They come as often as in the training data: generated images are compared with sets that have that mixture.
+
+    Args:
+        count: number of samples.
+        classes: number of classes.
+        first: index of the first sample.
+        counts: how often each class occurs in the training data; None where all do equally: then they come in turn.
+    """
+    index = torch.arange(first, first + count)
+    if counts is None:
+        return index % classes
+    ends = torch.tensor(counts, dtype=torch.float64).cumsum(0)
+    return torch.searchsorted(ends, index.double() * GOLDEN % 1 * ends[-1], right=True)
 
 
 def chosen(count: int, total: int) -> np.ndarray:

@@ -6,6 +6,7 @@ import copy
 import math
 import statistics
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -49,7 +50,7 @@ def measure(device: str, only: str = "") -> list[dict[str, Any]]:
 def _together(scene: Scene, loss: Any, device: str, count: int) -> Iterator[Any]:
     trainers = [scene.trainer(loss, device) for _ in range(count)]
     for seed, trainer in enumerate(trainers):
-        trainer.seed = seed
+        trainer.draws = replace(trainer.draws, seed=seed)
     return Together(trainers).run()
 
 

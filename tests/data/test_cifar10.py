@@ -156,6 +156,50 @@ def test_a_damaged_parquet_file_is_named(made):
         read_split(assets / "cifar10", "test")
 
 
+def encoded(side=32, kind="PNG"):
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((side, side, 3), dtype=np.uint8)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (None, "row 1 has no image; replace the file"),
+        (b"no image", "the image of row 1 cannot be read; replace"),
+        (encoded(kind="JPEG")[:-200], "the image of row 1 cannot be read; replace"),
+        (encoded(33), "the image of row 1 has 33 x 33 pixels, not 32 x 32; replace"),
+    ],
+)
+def test_a_damaged_image_is_named_with_its_file_and_row(tmp_path, second, message):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    folder = tmp_path / "cifar10"
+    folder.mkdir()
+    for part, contents in enumerate(([encoded()] * 3, [encoded(), second])):
+        images = pyarrow.array([{"bytes": content} for content in contents], pyarrow.struct([("bytes", "binary")]))
+        columns = {"img": images, "label": pyarrow.array([0] * len(contents))}
+        parquet.write_table(pyarrow.table(columns), folder / f"test-{part}.parquet")
+    with pytest.raises(DamagedData, match=rf"test-1\.parquet: {message}"):
+        read_split(folder, "test")
+
+
+def test_parquet_files_of_another_schema_are_named(tmp_path):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    folder = tmp_path / "cifar10"
+    folder.mkdir()
+    other = pyarrow.array([{"pixels": b""}], pyarrow.struct([("pixels", "binary")]))
+    whole = pyarrow.array([{"bytes": encoded()}], pyarrow.struct([("bytes", "binary")]))
+    for columns, message in (
+        ({"img": [b"", b""], "label": [0, 1]}, "column img is binary and not a struct with the entry bytes"),
+        ({"img": other, "label": [0]}, "damaged, or of another schema"),
+        ({"img": whole}, "damaged, or of another schema"),
+        ({"img": whole, "label": pyarrow.array([None], "int64")}, "damaged, or of another schema"),
+    ):
+        parquet.write_table(pyarrow.table(columns), folder / "test-0.parquet")
+        with pytest.raises(DamagedData, match=rf"test-0\.parquet: {message}"):
+            read_split(folder, "test")
+
+
 def test_without_a_network_it_says_where_it_looked_and_what_to_do(made, monkeypatch):
     assets, content, _ = made
 

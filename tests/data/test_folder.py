@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ttfm.data.arrays import Split
+from ttfm.data.arrays import Split, write_images
 from ttfm.data.decoding import Decoder
 from ttfm.data.finding import DamagedData, DataUnavailable
 from ttfm.data.folder import CelebAHQ, Folder
+from ttfm.registry import build_data
 
 
 def picture(path, size=(12, 10), mode="RGB", seed=0):
@@ -95,6 +96,23 @@ def test_unusable_files_are_all_counted_and_named_or_left_out(folder, tmp_path):
     assert all((image != 0).any() for split in found.splits.values() for image in split.images)
 
 
+def test_a_cut_photograph_and_damaged_exif_data_are_named(folder, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    # The second entry's type is none of its tag: Pillow fails when it puts the others together again.
+    damaged = b"Exif\0\0II*\0\x08\0\0\0\x02\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\x1a\x01\x02\0\x04\0\0\0abcd\0\0\0\0"
+    Image.fromarray(pixels).save(folder / "30.jpg", exif=damaged)
+    Image.fromarray(pixels).save(folder / "31.jpg")
+    (folder / "31.jpg").write_bytes((folder / "31.jpg").read_bytes()[:-1500])
+    with pytest.raises(
+        DamagedData, match=r"2 image files cannot be used: .*; repair or remove them, or leave"
+    ) as error:
+        read(folder, tmp_path)
+    assert "30.jpg (damaged EXIF data (TypeError: " in str(error.value)
+    assert "31.jpg (image file is truncated" in str(error.value)
+    left = read(folder, tmp_path / "left", skip_damaged=True).notes["left_out"]
+    assert sorted(left) == ["30.jpg", "31.jpg"]
+
+
 def test_a_long_list_of_damage_is_cut(tmp_path):
     files = [tmp_path / f"{index}.png" for index in range(8)]
     for path in files:
@@ -143,6 +161,49 @@ def test_subfolders_are_classes_where_asked(tmp_path):
     picture(tmp_path / "set" / "train" / "b.png")
     with pytest.raises(DataUnavailable, match=r"b\.png: labelled: true takes the class from a subfolder"):
         read(tmp_path / "set", tmp_path, labelled=True)
+
+
+@pytest.mark.parametrize("splits", [["train"], ["train", "val"], ["Training", "Validation"]])
+def test_folders_of_splits_are_not_taken_for_classes(tmp_path, splits):
+    for split in splits:
+        for index in range(4):
+            picture(tmp_path / "set" / split / "cat" / f"{index}.png")
+    taken = " and ".join(splits)
+    with pytest.raises(
+        DataUnavailable, match=rf"set: labelled: true would take {taken} for classes; put .* named train and test, or"
+    ):
+        read(tmp_path / "set", tmp_path, labelled=True)
+    assert read(tmp_path / "set", tmp_path).classes == 0
+
+
+def test_a_class_may_be_called_train_among_others(tmp_path):
+    for name in ("train", "car"):
+        for index in range(4):
+            picture(tmp_path / "set" / name / f"{index}.png")
+    assert read(tmp_path / "set", tmp_path, labelled=True).notes["classes"] == ["car", "train"]
+
+
+def test_a_limit_takes_some_of_every_class_the_same_every_time(tmp_path):
+    for split, count in (("train", 10), ("test", 1)):
+        for name in "abc":
+            for index in range(count):
+                picture(tmp_path / "set" / split / name / f"{index}.png", seed=index)
+    found = read(tmp_path / "set", tmp_path, labelled=True, limit=15)
+    assert np.bincount(found.splits["train"].labels).min() > 1
+    again = read(tmp_path / "set", tmp_path / "again", labelled=True, limit=15)
+    assert np.array_equal(found.splits["train"].labels, again.splits["train"].labels)
+    assert np.array_equal(found.splits["train"].images, again.splits["train"].images)
+
+
+def test_a_class_that_is_left_without_images_is_still_one(tmp_path):
+    for split in ("train", "test"):
+        for name in "abc":
+            picture(tmp_path / "set" / split / name / "0.png")
+    (tmp_path / "set" / "train" / "c" / "0.png").write_bytes(b"no image")
+    found = read(tmp_path / "set", tmp_path, labelled=True, skip_damaged=True)
+    write_images(tmp_path / "images", found.splits, 255, found.classes, "drawn")
+    data = build_data({"name": "folder", "path": "-", "labelled": True}, tmp_path / "images")
+    assert data.labels.tolist() == [0, 1] and data.classes == 3
 
 
 def test_celeba_hq_has_256_pixels(tmp_path):

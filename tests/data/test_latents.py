@@ -4,19 +4,20 @@ import numpy as np
 import pytest
 import torch
 
+from ttfm.data.arrays import class_counts
 from ttfm.data.latents import Latents, is_latents, read_latents, write_about, write_latents
 from ttfm.registry import build_data
 from ttfm.seeds import generator
 
 
-def stored(folder, twins=1, parts=1, labels=None):
+def stored(folder, twins=1, parts=1, labels=None, counts=None):
     """Three images whose latents are their number, mirrored ones ten more; deviations are a tenth."""
     latents = np.zeros((twins, 3, parts, 2, 4, 4), np.float32)
     latents[:, :, 0] = (np.arange(3) + 10 * np.arange(twins)[:, None])[..., None, None, None]
     latents[:, :, 1:] = 0.1
     pieces = latents.reshape(-1, *latents.shape[2:])
     digests = write_latents(folder, (pieces[i : i + 2] for i in range(0, len(pieces), 2)), latents.shape, labels)
-    write_about(folder, digests, name="tiny")
+    write_about(folder, digests, counts or {}, name="tiny")
     return read_latents(folder)
 
 
@@ -29,6 +30,11 @@ def test_means_are_drawn_as_they_are_with_their_labels(tmp_path):
     assert is_latents(tmp_path) and isinstance(data.latents, np.memmap)
     again = build_data({"name": "digits"}, tmp_path)
     assert torch.equal(again.sample(300, generator(0, "test")), drawn)
+
+
+def test_a_class_without_images_is_still_one(tmp_path):
+    labels = np.array([0, 1, 1])
+    assert stored(tmp_path, labels=labels, counts=class_counts(labels, 4)).classes == 4
 
 
 def test_mirrored_twins_are_half_of_the_draws_and_posteriors_are_drawn_anew(tmp_path):

@@ -111,7 +111,7 @@ def test_one_problem_alone(results, monkeypatch):
     stems: list[str] = []
     monkeypatch.setattr(figures, "save", lambda figure, stem: stems.append(stem.name) or [])
     build.write_figures(results, "digits")
-    parts = ("quality", "training", "grid", "neighbours", "convergence", "defects")
+    parts = ("frechet-lpips", "quality", "training", "grid", "neighbours", "convergence", "defects")
     assert stems == [f"digits--{part}" for part in parts]
     with pytest.raises(ValueError, match=r"no problem 'moons'; it has ring, digits"):
         build.write_figures(results, "moons")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,7 +17,8 @@ from ttfm.reporting import figures, palette
 from ttfm.reporting.figures.cost import shown_budgets
 from ttfm.reporting.figures.quality import ROOM, metric_title
 from ttfm.reporting.figures.style import save, value_axis
-from ttfm.reporting.names import figure_names
+from ttfm.reporting.names import figure_names, frechet_and_lpips
+from ttfm.reporting.summary import summarise
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -38,6 +40,7 @@ def test_names_are_the_declared_ones(experiment):
         "ring--trajectories",
         "ring--convergence",
         "ring--defects",
+        "digits--frechet-lpips",
         "digits--quality",
         "digits--training",
         "digits--grid",
@@ -47,6 +50,8 @@ def test_names_are_the_declared_ones(experiment):
         "cost",
     ]
     assert figure_names({"x": {"kind": "images"}}, range(10)) == ["x--quality", "x--training", "x--grid", "cost"]
+    asked = {"kind": "images", "headline": "kid", "metrics": ["kid", "fid", "lpips-alex"]}
+    assert figure_names({"x": asked}) == ["x--frechet-lpips", "x--quality", "x--training", "x--grid", "cost"]
     many = ["x--quality", "x--families", "x--training", "x--grid", "x--defects", "cost"]
     assert figure_names({"x": {"kind": "images", "snapshots": False, "maps": True}}, range(11)) == many
     with pytest.raises(ValueError, match=r"'x' is of kind 'sounds'"):
@@ -115,6 +120,32 @@ def test_titles_of_panels_are_whole():
         assert len(lines) <= 2 and max(map(len, lines)) <= ROOM and "…" not in lines[-1]
 
 
+def test_the_distance_and_lpips_stand_side_by_side(data, experiment):
+    assert frechet_and_lpips({"headline": "fid", "metrics": ["fd-digits", "lpips-vgg", "lpips-alex"]}) == (
+        "fid",
+        "lpips-vgg",
+    )
+    assert frechet_and_lpips({"headline": "l2", "metrics": ["fd-digits", "fid", "lpips-vgg"]})[0] == "fd-digits"
+    assert frechet_and_lpips({"headline": "fid", "metrics": ["l2"]}) is None
+    # LPIPS was skipped: the numbers of the pixel error stand for it.
+    table = data.metrics[data.metrics["metric"] != "lpips-squeeze"]
+    table = pd.concat([table, table[table["metric"] == "l2"].assign(metric="lpips-squeeze")])
+    scores = summarise(table, experiment)
+    figure = figures.frechet_lpips(scores, experiment, "digits", ("fd-digits", "lpips-squeeze"))
+    left, right = figure.axes
+    assert left.get_title(loc="left") == "Digits:\nFréchet distance (digits)"
+    assert right.get_title(loc="left") == "\nLPIPS (SqueezeNet)"
+    for axes, metric in ((left, "fd-digits"), (right, "lpips-squeeze")):
+        rows = scores[(scores["problem"] == "digits") & (scores["metric"] == metric) & (scores["student"] == "itvm")]
+        assert np.allclose(axes.containers[0].lines[0].get_ydata(), rows["mean"])
+        assert axes.get_xlabel() == "sampling steps"
+
+
+def test_a_panel_without_lpips_says_why(summary, experiment):
+    figure = figures.frechet_lpips(summary, experiment, "digits", ("fd-digits", "lpips-squeeze"))
+    assert "not measured: no weights of SqueezeNet found <offline>" in words(figure)
+
+
 def test_descriptions_are_not_among_the_panels_of_quality(summary, experiment):
     drawn = [axes.get_title(loc="left") for axes in figures.quality(summary, experiment, "digits").axes]
     assert "LPIPS (SqueezeNet)" in drawn and len(drawn) == 6
@@ -165,6 +196,20 @@ def test_image_grid_keeps_columns_and_colour():
     assert teacher.shape == (4, 9, 4) and np.allclose(teacher[0, 0, :3], (rgb[0, :, 0, 0] + 1) / 2)
     assert np.allclose(teacher[:, :4], student[:, 5:])
     assert (teacher[:, 4] == 0).all()
+
+
+def test_image_grid_has_methods_in_rows_and_steps_in_columns():
+    images = {f"k{k}": np.full((9, 1, 8, 8), k / 8) for k in (1, 2, 4, 8)}
+    methods = [figures.Sampled(name, mark, images) for name, mark in palette.marks(["a", "b"]).items()]
+    figure = figures.image_grid("t", np.zeros((9, 1, 8, 8)), methods, [1, 2, 4, 8])
+    # Column by column: the teacher, then both students.
+    cells = np.array([axes.get_position().p0 for axes in figure.axes]).reshape(4, 3, 2)
+    assert np.allclose(cells[:, :, 1], cells[:1, :, 1]) and (np.diff(cells[:, 0, 0]) > 0.1).all()
+    assert max(axes.get_position().x1 for axes in figure.axes) <= 1
+    for axes, k in zip(figure.axes[1::3], (1, 2, 4, 8), strict=True):
+        shown = axes.images[0].get_array()
+        # Three images of 8 pixels with a gap of one.
+        assert shown.shape == (8, 26, 4) and shown[0, 0, 0] == pytest.approx((k / 8 + 1) / 2)
 
 
 def test_the_teachers_rows_stand_together_above_the_students():

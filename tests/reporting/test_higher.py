@@ -51,7 +51,8 @@ def test_sentences_name_the_highest():
     costs = pd.DataFrame(columns=["problem", "student", "n", "failed", "seconds"])
     text = " ".join(findings(summarise(metrics, about), costs, about)[0].sentences)
     assert "B has the highest mean, 30.1 ± 0.6" in text and "nearest: A" in text
-    assert "A higher mean than the teacher's own Euler steps: at 1 step (teacher 25.0) B." in text
+    assert "(higher is better) against the teacher's k Euler steps" in text
+    assert "the 95 % interval of B lies above it and that of A lies below it." in text
     assert "lowest" not in text
 
 

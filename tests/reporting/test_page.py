@@ -58,11 +58,11 @@ def document(page: Path) -> Document:
 
 def test_every_image_is_embedded_and_described(document):
     images = document.all("img")
-    assert len(images) == 13
+    assert len(images) == 14
     for image in images:
         assert image["src"].startswith("data:image/") and len(image["alt"]) > 60
         assert int(image["width"]) > 0 and int(image["height"]) > 0
-    assert len(document.all("source")) == 7
+    assert len(document.all("source")) == 8
 
 
 def test_nothing_is_loaded_from_anywhere(document):

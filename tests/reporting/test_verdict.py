@@ -66,7 +66,7 @@ def test_different_protocols_are_not_ranked():
     assert "different protocols" in findings(table, NO_COSTS, EXPERIMENT)[0].sentences[0]
 
 
-def test_yardstick_and_trend():
+def test_the_teachers_euler_steps_and_the_trend():
     table = pd.concat([
         rows({"a": [1.0, 1.02], "b": [3.0, 3.1], "teacher_euler": [2.0]}),
         rows({"a": [0.5, 0.51], "b": [3.05, 3.1], "teacher_euler": [0.1]}, steps=8),
@@ -74,8 +74,9 @@ def test_yardstick_and_trend():
     experiment = EXPERIMENT | {"budgets": [1, 8]}
     sentences = findings(summarise(table, experiment), NO_COSTS, experiment)[0].sentences
     assert (
-        "A lower mean than the teacher's own Euler steps: at 1 step (teacher 2.00) A; at 8 steps (teacher 0.100) "
-        "no student." in sentences
+        "Endpoint error (lower is better) against the teacher's k Euler steps, which are one value without an interval "
+        "over seeds: at 1 step (teacher 2.00) the 95 % interval of A lies below it and that of B lies above it; at 8 "
+        "steps (teacher 0.100) the 95 % intervals of both students lie above it." in sentences
     )
     trend = next(text for text in sentences if text.startswith("Going from 1 to 8 steps"))
     # Two seeds: A's intervals are 1.01 ± 0.13 and 0.505 ± 0.064, B's 3.05 ± 0.64 and 3.08 ± 0.32.

@@ -65,16 +65,16 @@ def given(found, *kinds):
 def test_pairs_are_the_ends_and_all_that_reflow_gets(stored):
     found = stored()
     assert {name: value.shape for name, value in tensors(found.pairs).items()} == {"x0": (6, 2), "x1": (6, 2)}
-    loaded = load_trajectories(given(found, "pairs"), LOSSES["reflow"](), "cpu")
+    loaded = load_trajectories(given(found, "pairs"), LOSSES["reflow"](), "cpu", {"network": {}})
     assert torch.equal(loaded.path, found.path[[0, -1]])
     assert loaded.times.tolist() == [0.0, 1.0] and not loaded.schedules
 
 
 def test_trajectories_come_with_schedules_only_where_they_are_asked_for(stored):
     found = stored()
-    loaded = load_trajectories(given(found, "trajectories"), LOSSES["cmt"](), "cpu")
+    loaded = load_trajectories(given(found, "trajectories"), LOSSES["cmt"](), "cpu", {"network": {}})
     assert torch.equal(loaded.path, found.path) and not loaded.schedules
-    loaded = load_trajectories(given(found, "trajectories", "schedules"), LOSSES["boss"](), "cpu")
+    loaded = load_trajectories(given(found, "trajectories", "schedules"), LOSSES["boss"](), "cpu", {"network": {}})
     assert sorted(loaded.schedules) == [1, 2, 3, 4]
     for steps, times in loaded.schedules.items():
         assert times[0] == 0 and times[-1] == 1 and set(times.tolist()) <= set(loaded.times.tolist())
@@ -91,7 +91,7 @@ def test_trajectories_come_with_schedules_only_where_they_are_asked_for(stored):
 )
 def test_what_was_not_given_is_named(stored, name, kinds, message):
     with pytest.raises(ValueError, match=message):
-        load_trajectories(given(stored(), *kinds), LOSSES[name](), "cpu")
+        load_trajectories(given(stored(), *kinds), LOSSES[name](), "cpu", {"network": {}})
 
 
 def test_a_teacher_that_failed_leaves_empty_files_and_its_reason(stored, tmp_path):
@@ -99,8 +99,8 @@ def test_a_teacher_that_failed_leaves_empty_files_and_its_reason(stored, tmp_pat
     assert not tensors(found.pairs) and not tensors(found.schedules)
     assert "the teacher diverged" in (tmp_path / "pairs.json").read_text()
     with pytest.raises(ValueError, match=r"pairs\.npz holds no pairs, because the teacher failed"):
-        load_trajectories(given(found, "pairs"), LOSSES["reflow"](), "cpu")
+        load_trajectories(given(found, "pairs"), LOSSES["reflow"](), "cpu", {"network": {}})
 
 
 def test_other_losses_ask_for_nothing(stored):
-    assert load_trajectories(given(stored()), LOSSES["itvm"](), "cpu") is None
+    assert load_trajectories(given(stored()), LOSSES["itvm"](), "cpu", {"network": {}}) is None

@@ -1,10 +1,15 @@
 """What must hold on a GPU as on the CPU; skipped where there is none."""
 
+import threading
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
 from ttfm.data.densities import Ring
 from ttfm.data.digits import Digits
+from ttfm.data.images import Images
 from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.schedules import optimal_schedules
 from ttfm.flow.solvers import trajectory
@@ -12,6 +17,8 @@ from ttfm.losses import load_modules
 from ttfm.networks.dit import DiT
 from ttfm.networks.mlp import MLP
 from ttfm.networks.unet import UNet
+from ttfm.seeds import generator
+from ttfm.training.draws import Ahead
 from ttfm.training.states import States
 from ttfm.training.together import Together
 from ttfm.training.trainer import NonFiniteError, Trainer, TrainingOptions, Trajectories
@@ -88,7 +95,7 @@ class OnTheGpu:
 
 def test_between_rows_nothing_waits_for_the_gpu():
     run = image_run(iterations=12, log_every=6)
-    run.data = OnTheGpu()
+    run.draws = replace(run.draws, data=OnTheGpu())
     steps = run.run()
     next(steps)
     torch.cuda.set_sync_debug_mode("error")
@@ -98,6 +105,43 @@ def test_between_rows_nothing_waits_for_the_gpu():
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert next(steps).row["loss"] > 0
+
+
+def test_a_set_that_does_not_fit_is_read_ahead_and_trains_the_same_to_the_bit(monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (500, 1, 8, 8), dtype=np.uint8)
+    rows = []
+    for free in (2**40, 0):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, free))
+        run = image_run(iterations=12, log_every=3)
+        data = Images(images, flips=True)
+        run.draws = replace(run.draws, data=data)
+        assert data.elsewhere(next(run.network.parameters()).device) is (free == 0)
+        rows.append([progress.row["loss"] for progress in run.run() if progress.row])
+        assert not [thread for thread in threading.enumerate() if thread.name == "ttfm-ahead"]
+    assert rows[0] == rows[1]
+
+
+def test_nothing_waits_for_the_gpu_while_a_set_is_read_ahead(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 0))
+    device = torch.device("cuda", 0)
+    data = Images(np.random.default_rng(0).integers(0, 256, (500, 1, 8, 8), dtype=np.uint8), flips=True)
+
+    def draw(key):
+        source = generator(0, "batch", key[0], device)
+        return source, data.sample(64, source), None
+
+    ahead = Ahead(draw, device)
+    # The first draws allocate memory, for which a GPU is waited for.
+    for step in range(3):
+        ahead.take((step, 0), (step + 1, 0))
+    torch.cuda.synchronize()
+    torch.cuda._sleep(5 * 10**9)
+    queued = torch.cuda.Event()
+    queued.record()
+    drawn = [ahead.take((step, 0), (step + 1, 0)) for step in (3, 4, 5)][-1]
+    # The batch is there for the taking while the device still computes what was asked of it before.
+    assert not queued.query()
+    assert torch.equal(drawn[1], draw((5, 0))[1])
 
 
 def test_a_fault_is_named_with_its_step_when_it_is_looked_at():

@@ -179,7 +179,7 @@ class Breaking(Ring):
 def test_one_that_breaks_down_leaves_the_others_as_they_were():
     several = trainers(FlowMatching())
     # Two draws are made to try whether it goes together.
-    several[1].data = Breaking(6)
+    several[1].draws = replace(several[1].draws, data=Breaking(6))
     found = Together(several)
     finish(found)
     steps = {run.step for run in several}

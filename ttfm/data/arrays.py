@@ -11,7 +11,7 @@ import numpy as np
 
 from ttfm.files import read_json, replacing, require_content, sha256, write_json
 
-ABOUT = "about.json"
+ABOUT, COUNTS = "about.json", "class_counts"
 """Name of the file that says what lies in the folder; written last, so that a folder with it is complete."""
 
 
@@ -79,7 +79,19 @@ def write_images(folder: Path, splits: Mapping[str, Split], maximum: int, classe
                 np.save(temporary, array, allow_pickle=False)
         digests = {file: sha256(folder / file) for file in arrays}
         found[name] = {"count": len(split.images), "shape": list(split.images.shape[1:]), "sha256": digests}
-    write_json(folder / ABOUT, {"source": source, "maximum": maximum, "classes": classes, "splits": found})
+    about = {"source": source, "maximum": maximum, "classes": classes, "splits": found}
+    write_json(folder / ABOUT, about | class_counts(splits["train"].labels, classes))
+
+
+def class_counts(labels: np.ndarray | None, classes: int) -> dict[str, list[int]]:
+    """How many training images there are of each class, as an entry of ``about.json``; none for a set without."""
+    return {} if labels is None else {COUNTS: np.bincount(labels, minlength=classes).tolist()}
+
+
+def unequal_counts(folder: Path) -> list[int] | None:
+    """The entry that :func:`class_counts` made of a folder of images or latents; None where all classes are equal."""
+    counts: list[int] = read_json(folder / ABOUT).get(COUNTS, [])
+    return counts if len(set(counts)) > 1 else None
 
 
 def read_images(folder: Path) -> ImageSet:

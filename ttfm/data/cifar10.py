@@ -140,8 +140,6 @@ def _binary(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _parquet(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Columns ``img`` (struct of ``bytes``, an image file, and ``path``) and ``label``, in files split-*.parquet."""
-    from PIL import Image
-
     try:
         import pyarrow
         import pyarrow.parquet
@@ -155,18 +153,41 @@ def _parquet(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     images: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     for path in files:
+        before = len(images)
         try:
             for batch in pyarrow.parquet.ParquetFile(path).iter_batches(1024, columns=["img", "label"]):
-                for encoded in batch.column("img").field("bytes"):
-                    with Image.open(io.BytesIO(encoded.as_py())) as image:
-                        pixels = np.asarray(image.convert("RGB"))
-                    if pixels.shape != (SIDE, SIDE, 3):
-                        raise DamagedData(f"{path}: image {len(images)} is not {SIDE} x {SIDE}; replace the file")
-                    images.append(pixels)
+                column = batch.column("img")
+                if not pyarrow.types.is_struct(column.type):
+                    raise DamagedData(
+                        f"{path}: column img is {column.type} and not a struct with the entry bytes; replace the file"
+                    )
+                for encoded in column.field("bytes"):
+                    images.append(_decoded(path, len(images) - before, encoded.as_py()))
                 labels.append(batch.column("label").to_numpy())
         except (pyarrow.ArrowException, OSError, KeyError) as error:
             raise DamagedData(f"{path}: damaged, or of another schema ({error}); replace the file") from None
     return np.stack(images).transpose(0, 3, 1, 2), np.concatenate(labels)
+
+
+def _decoded(path: Path, row: int, encoded: bytes | None) -> np.ndarray:
+    """The pixels of an image file in a row of a parquet file, ``(32, 32, 3)``.
+
+    Raises:
+        DamagedData: naming file and row, if it is not an image of this size.
+    """
+    from PIL import Image
+
+    if not isinstance(encoded, bytes):
+        raise DamagedData(f"{path}: row {row} has no image; replace the file")
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            pixels = np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise DamagedData(f"{path}: the image of row {row} cannot be read; replace the file") from None
+    if pixels.shape != (SIDE, SIDE, 3):
+        size = f"{pixels.shape[1]} x {pixels.shape[0]}"
+        raise DamagedData(f"{path}: the image of row {row} has {size} pixels, not {SIDE} x {SIDE}; replace the file")
+    return pixels
 
 
 def _content(path: Path) -> bytes:

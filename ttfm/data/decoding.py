@@ -102,12 +102,12 @@ class Decoder:
 
     def _pixels(self, path: Path) -> np.ndarray:
         """The bytes of one file, ``(channels, size, size)``."""
-        from PIL import Image, ImageOps
+        from PIL import Image
 
         try:
             with Image.open(path) as opened:
                 opened.load()
-                image = ImageOps.exif_transpose(opened)
+                image = _upright(opened)
         except Image.DecompressionBombError as error:
             raise ValueError(str(error)) from None
         image = self._plain(image)
@@ -138,3 +138,18 @@ class Decoder:
                 self.converted["grey, repeated in three channels" if grey else "in colour, made grey"] += 1
             image = image.convert(wanted)
         return image
+
+
+def _upright(image: Image) -> Image:
+    """``image`` turned as its EXIF data say.
+
+    Raises:
+        ValueError: if these are damaged: which side is up is not known then.
+    """
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(image)
+    # Pillow takes EXIF data apart and puts them together again, and lets every error of either through.
+    except Exception as error:
+        raise ValueError(f"damaged EXIF data ({type(error).__name__}: {error})") from None

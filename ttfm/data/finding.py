@@ -27,7 +27,7 @@ TIMEOUT = 15.0
 """Seconds without an answer after which a download is given up."""
 
 Limit = Annotated[int, Range(1)] | None
-"""Option ``limit``: the number of training images to use, the first ones; None: all."""
+"""Option ``limit``: the number of training images to use, the first ones unless a reader says otherwise; None: all."""
 
 
 class DataUnavailable(ValueError):

@@ -14,8 +14,11 @@ from ttfm.data.arrays import Split
 from ttfm.data.decoding import SUFFIXES, Decoder
 from ttfm.data.finding import DataUnavailable, Found, Limit, places
 from ttfm.options import Range
+from ttfm.seeds import chosen
 
 Side = Annotated[int, Range(4)]
+SPLITS = frozenset(["train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"])
+"""What folders of splits are called. Where all subfolders have such names, they are no classes."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Folder:
         labelled: whether the first subfolder of an image (below its split) is its class; classes in alphabetical order.
         skip_damaged: leave out files that cannot be used and count them, instead of failing.
         flips: mirror training images at random; switch it off where left and right differ, in text say.
-        limit: use only the first so many training images.
+        limit: use only so many training images: the first, or where they have classes a fixed choice of all.
     """
 
     path: str
@@ -67,15 +70,15 @@ class Folder:
         """
         root = self._find(assets)
         listed = {name: _images(root / name) for name in ("train", "test")}
-        if not all((root / name).is_dir() for name in listed):
+        if not _has_splits(root):
             listed = self._held_out(_images(root))
         if empty := [name for name, files in listed.items() if not files]:
             raise DataUnavailable(
                 f"{root}: no images ({' '.join(SUFFIXES)}) for the {empty[0]} split; add images or name another folder "
                 "in data.path"
             )
-        listed["train"] = listed["train"][: self.limit]
         classes = self._classes(root, listed["train"])
+        listed["train"] = self._limited(listed["train"])
         decoder = Decoder(self.size, self.channels, skip_damaged=self.skip_damaged)
         splits = {}
         for name, files in listed.items():
@@ -103,15 +106,28 @@ class Folder:
         parts = {"train": np.sort(order[count:]), "test": np.sort(order[:count])}
         return {name: [files[index] for index in part] for name, part in parts.items()}
 
+    def _limited(self, files: list[Path]) -> list[Path]:
+        """The training files that are used; they are sorted by class, and the first would be of the first classes."""
+        if self.limit is None or not self.labelled:
+            return files[: self.limit]
+        return [files[index] for index in chosen(self.limit, len(files))]
+
     def _classes(self, root: Path, files: Sequence[Path]) -> dict[str, int]:
+        """The number of each class, by its name; those that a limit leaves without images are among them."""
         if not self.labelled:
             return {}
-        return {name: index for index, name in enumerate(sorted({self._class(root, path) for path in files}))}
+        names = sorted({self._class(root, path) for path in files})
+        if SPLITS.issuperset(name.lower() for name in names) and not _has_splits(root):
+            raise DataUnavailable(
+                f"{root}: labelled: true would take {' and '.join(names)} for classes; put a folder per class into"
+                " folders named train and test, or put the folders of the classes here, without splits"
+            )
+        return {name: index for index, name in enumerate(names)}
 
     def _class(self, root: Path, path: Path) -> str:
         """The first folder below the split's, or below the root where there are no splits."""
         parts = path.relative_to(root).parts
-        if (root / "train").is_dir() and (root / "test").is_dir():
+        if _has_splits(root):
             parts = parts[1:]
         if len(parts) < 2:
             raise DataUnavailable(
@@ -136,6 +152,10 @@ class CelebAHQ(Folder):
     size: Side = 256
 
     source = "CelebA-HQ (Karras et al., arXiv 1710.10196)"
+
+
+def _has_splits(root: Path) -> bool:
+    return (root / "train").is_dir() and (root / "test").is_dir()
 
 
 def _images(folder: Path) -> list[Path]:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ttfm.data.arrays import ABOUT
-from ttfm.data.rows import Held, Rows
+from ttfm.data.arrays import ABOUT, COUNTS
+from ttfm.data.rows import Rows
 from ttfm.files import read_json, replacing, require_content, sha256, write_json
 
 LATENTS, LABELS = "train-latents.npy", "train-labels.npy"
@@ -29,12 +29,12 @@ class Latents(Rows):
         latents: float32, shape ``(M, N, P, c, h, w)``: of the N images, and where M = 2 of their mirrored twins, the
             posterior's mean and, where P = 2, its standard deviation.
         labels: class of each image, shape ``(N,)``; None for a set without classes.
+        classes: number of classes, see ``Rows``.
     """
 
-    def __init__(self, latents: np.ndarray, labels: np.ndarray | None = None):
-        super().__init__(labels)
+    def __init__(self, latents: np.ndarray, labels: np.ndarray | None = None, classes: int | None = None):
+        super().__init__(latents.reshape(-1, *latents.shape[2:]), labels, classes)
         self.latents = latents
-        self._latents = Held(latents.reshape(-1, *latents.shape[2:]))
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """Latents ``(count, c, h, w)``, float32 on the generator's device, and their labels ``(count,)`` or None."""
@@ -43,7 +43,7 @@ class Latents(Rows):
         row = index
         if twins == 2:
             row = index + images * (torch.rand(count, generator=generator, device=device) < 0.5)
-        mean, *deviation = self._latents.take(row).unbind(1)
+        mean, *deviation = self._data.take(row).unbind(1)
         if parts == 2:
             mean = mean + deviation[0] * torch.randn(mean.shape, generator=generator, device=device)
         return mean, self._classes_of(index)
@@ -82,9 +82,9 @@ def write_latents(
     return {name: sha256(folder / name) for name in (LATENTS, *([] if labels is None else [LABELS]))}
 
 
-def write_about(folder: Path, digests: dict[str, str], **about: Any) -> None:
-    """Write, last of all, what lies in the folder and the sha256 of its files."""
-    write_json(folder / ABOUT, {"latents": about, "sha256": digests})
+def write_about(folder: Path, digests: dict[str, str], counts: dict[str, list[int]], **about: Any) -> None:
+    """Write, last of all, what lies in the folder, how many there are of each class and the sha256 of its files."""
+    write_json(folder / ABOUT, {"latents": about, "sha256": digests} | counts)
 
 
 def is_latents(folder: Path) -> bool:
@@ -113,5 +113,8 @@ def read_latents(folder: Path) -> Latents:
         ValueError: as :func:`checked`.
     """
     latents = np.load(checked(folder, LATENTS), mmap_mode="r", allow_pickle=False)
-    labelled = LABELS in read_json(folder / ABOUT)["sha256"]
-    return Latents(latents, np.load(checked(folder, LABELS), allow_pickle=False) if labelled else None)
+    about = read_json(folder / ABOUT)
+    if LABELS not in about["sha256"]:
+        return Latents(latents)
+    labels = np.load(checked(folder, LABELS), allow_pickle=False)
+    return Latents(latents, labels, len(about[COUNTS]) if COUNTS in about else None)

@@ -26,10 +26,13 @@ class Held:
 
     def take(self, index: Tensor) -> Tensor:
         """The rows of ``index`` ``(count,)``, shape ``(count, *shape)``, on the device of ``index``."""
-        held = self._on(index.device)
-        return torch.from_numpy(self.array[index.cpu().numpy()]).to(index.device) if held is None else held[index]
+        if (held := self.on(index.device)) is not None:
+            return held[index]
+        rows = torch.from_numpy(self.array[index.cpu().numpy()])
+        # Only from pinned memory does a copy not wait for the GPU.
+        return rows.pin_memory().to(index.device, non_blocking=True) if index.is_cuda else rows
 
-    def _on(self, device: torch.device) -> Tensor | None:
+    def on(self, device: torch.device) -> Tensor | None:
         """The whole array on a GPU, moved there once; None where it is read from where it is instead."""
         if device not in self._moved:
             fits = device.type == "cuda" and 2 * self.array.nbytes <= torch.cuda.mem_get_info(device)[0]
@@ -49,17 +52,23 @@ class Rows:
     """A set of training data, drawn with replacement.
 
     Args:
+        data: what is drawn, shape ``(N, *shape)``.
         labels: class of each of its data, shape ``(N,)``; None for a set without classes.
+        classes: number of classes, of which the last may have no data; None: as many as there are labels.
     """
 
-    def __init__(self, labels: np.ndarray | None):
+    def __init__(self, data: np.ndarray, labels: np.ndarray | None, classes: int | None = None):
+        self._data = Held(data)
         self.labels = None if labels is None else np.array(labels, dtype=np.int64)
         self._labels = None if self.labels is None else Held(self.labels)
-
-    @property
-    def classes(self) -> int:
+        self.classes = 0
         """Number of classes; 0 for a set without."""
-        return 0 if self.labels is None else int(self.labels.max()) + 1
+        if self.labels is not None:
+            self.classes = int(self.labels.max()) + 1 if classes is None else classes
+
+    def elsewhere(self, device: torch.device) -> bool:
+        """Whether batches for a GPU are read from the CPU's memory or disk: drawing them takes time there."""
+        return device.type == "cuda" and self._data.on(device) is None
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` data, shape ``(count, *shape)``, float32 on the generator's device."""

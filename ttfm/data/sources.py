@@ -5,7 +5,7 @@ that all of them share the same noise, in training and in evaluation.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Protocol
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ttfm.options import Count, Positive, Range
+from ttfm.pieces import at_once
 from ttfm.seeds import generator
 
 Draw = Callable[[int], Tensor]
@@ -56,8 +57,8 @@ class NormAligned:
     """
 
     def __init__(self, data: Sampled, scale: Positive = 1.0):
-        points = _measured(data)
-        self.factor = scale * points.square().sum(1).mean().sqrt().item() / math.sqrt(points.shape[1])
+        squares = torch.cat([points.square().sum(1) for points in _measured(data)])
+        self.factor = scale * squares.mean().sqrt().item() / math.sqrt(_dimension(data))
 
     def sample(self, draw: Draw) -> Tensor:
         """The first draw, scaled."""
@@ -86,9 +87,10 @@ class Pruned:
         draws: Count = 32,
     ):
         self.draws = draws
-        self.directions = torch.nn.functional.normalize(_measured(data)[:points], dim=1)
-        probe = torch.randn(MEASURED, self.directions.shape[1], generator=generator(0, "source-directions"))
-        self.threshold = self._nearest(probe).quantile(pruned).item()
+        self.directions = torch.nn.functional.normalize(torch.cat([*_measured(data, points)])[:points], dim=1)
+        source, dimension = generator(0, "source-directions"), self.directions.shape[1]
+        probes = (torch.randn(count, dimension, generator=source) for count in _counts(dimension))
+        self.threshold = torch.cat([self._nearest(probe) for probe in probes]).quantile(pruned).item()
 
     def _nearest(self, x: Tensor) -> Tensor:
         """Cosine of each state's direction with the nearest data direction, shape ``(B,)``."""
@@ -122,7 +124,7 @@ class PFGM:
     def __init__(self, data: Sampled, dimensions: Count = 128):
         from scipy import stats
 
-        n = _measured(data).shape[1]
+        n = _dimension(data)
         level = np.linspace(0, 1, 4097)[1:-1]
         share = stats.beta.ppf(level, n / 2, dimensions / 2)
         self.normal = torch.from_numpy(stats.chi.ppf(level, n))
@@ -140,9 +142,24 @@ class PFGM:
         return x * carried.reshape(-1, *[1] * (x.ndim - 1))
 
 
-def _measured(data: Sampled) -> Tensor:
-    """Data points, flattened, ``(MEASURED, dimensions)``, float32."""
-    return data.sample(MEASURED, generator(0, "source-measured")).flatten(1)
+def _dimension(data: Sampled) -> int:
+    """Numbers of one data point."""
+    return data.sample(1, generator(0, "source-dimension")).numel()
+
+
+def _counts(dimension: int) -> list[int]:
+    """How ``MEASURED`` points are drawn: all at once, or piece by piece where they are large."""
+    size = at_once((dimension,), MEASURED)
+    return [min(size, MEASURED - start) for start in range(0, MEASURED, size)]
+
+
+def _measured(data: Sampled, enough: int = MEASURED) -> Iterator[Tensor]:
+    """Pieces of at least ``enough`` of ``MEASURED`` data points, flattened, ``(count, dimensions)``, float32."""
+    source, drawn = generator(0, "source-measured"), 0
+    for count in _counts(_dimension(data)):
+        if drawn < enough:
+            drawn += count
+            yield data.sample(count, source).flatten(1)
 
 
 SOURCES: dict[str, type] = {"gaussian": Gaussian, "norm_aligned": NormAligned, "pruned": Pruned, "pfgm": PFGM}

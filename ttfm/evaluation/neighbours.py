@@ -8,8 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ttfm.pieces import at_once
+
 QUERIES, BASE = 1024, 4096
-"""Rows and columns of the matrix of distances that is held at once."""
+"""Rows and columns of the matrix of distances that is held at once; fewer of large images."""
+ROOM = 2**26
+"""Numbers of the queries that are held at once. The base is read again for each piece of them: it has to be large."""
 
 
 @dataclass(frozen=True)
@@ -73,18 +77,27 @@ def nearest(
         raise ValueError(f"{count} neighbours cannot be found among {len(base)}")
     index = np.empty((len(queries), count), dtype=np.int64)
     distance = np.empty((len(queries), count))
-    for start in range(0, len(queries), QUERIES):
-        piece = queries[start : start + QUERIES]
+    size = at_once(queries.shape[1:], QUERIES, ROOM)
+    for start in range(0, len(queries), size):
+        piece = queries[start : start + size]
         found = _candidates(piece, base, count, mirrored, device)
-        apart = np.empty(found.shape)
-        for rank, column in enumerate(found.T):
-            difference = _rows(piece, device).double() - _rows(entries(base, column), device).double()
-            apart[:, rank] = difference.square().mean(1).sqrt().cpu().numpy()
+        apart = np.stack([_apart(piece, base, column, device) for column in found.T], axis=1)
         order = np.argsort(apart, axis=1, kind="stable")
         index[start : start + len(piece)] = np.take_along_axis(found, order, axis=1)
         distance[start : start + len(piece)] = np.take_along_axis(apart, order, axis=1)
     # 255 levels of a byte are 2 of a pixel in [-1, 1].
     return Nearest(index, distance / 127.5 if queries.dtype == np.uint8 else distance)
+
+
+def _apart(queries: np.ndarray, base: np.ndarray, index: np.ndarray, device: str) -> np.ndarray:
+    """The root mean square difference of each query from one entry, shape ``(n,)``, in float64."""
+    found = np.empty(len(queries))
+    size = at_once(queries.shape[1:], QUERIES)
+    for start in range(0, len(queries), size):
+        here = slice(start, start + size)
+        difference = _rows(queries[here], device).double() - _rows(entries(base, index[here]), device).double()
+        found[here] = difference.square().mean(1).sqrt().cpu().numpy()
+    return found
 
 
 def _candidates(queries: np.ndarray, base: np.ndarray, count: int, mirrored: bool, device: str) -> np.ndarray:
@@ -95,8 +108,9 @@ def _candidates(queries: np.ndarray, base: np.ndarray, count: int, mirrored: boo
         rows = torch.cat([rows, _rows(queries[..., ::-1], device)])
     best = torch.full((len(queries), 0), torch.inf, device=device)
     where = torch.zeros((len(queries), 0), dtype=torch.int64, device=device)
-    for first in range(0, len(base), BASE):
-        b = _rows(base[first : first + BASE], device)
+    size = at_once(base.shape[1:], BASE)
+    for first in range(0, len(base), size):
+        b = _rows(base[first : first + size], device)
         # |a - b|^2 without |a|^2, which does not move the minimum.
         values = torch.addmm(b.square().sum(1), rows, b.T, alpha=-2)
         positions = torch.arange(first, first + len(b), device=device).expand(len(queries), -1)

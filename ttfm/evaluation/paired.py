@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from ttfm.evaluation.checks import require_pairs
+from ttfm.pieces import at_once
 
 ROUNDING = 1 / 12
 """Mean square of the error of rounding to whole levels."""
@@ -34,13 +35,13 @@ def l2(x: Tensor, y: Tensor) -> float:
     return (x.double() - y.double()).square().mean().sqrt().item()
 
 
-def squared_errors(x: np.ndarray, y: np.ndarray, batch: int = 1024) -> np.ndarray:
+def squared_errors(x: np.ndarray, y: np.ndarray, batch: int | None = None) -> np.ndarray:
     """The mean squared difference of each pair of images, in squared byte levels.
 
     Args:
         x: bytes, shape ``(N, *shape)``, uint8; a mapped array is read piece by piece.
         y: the images compared with, same shape.
-        batch: pairs held at once.
+        batch: pairs held at once; by default 1,024, and fewer of images larger than 73 x 73 in colour.
 
     Returns:
         Shape ``(N,)``, float64.
@@ -52,6 +53,7 @@ def squared_errors(x: np.ndarray, y: np.ndarray, batch: int = 1024) -> np.ndarra
         raise ValueError(
             f"paired images need one common, non-empty shape of bytes, not {x.dtype} {x.shape} and {y.dtype} {y.shape}"
         )
+    batch = batch or at_once(x.shape[1:], 1024)
     found = np.empty(len(x))
     for start in range(0, len(x), batch):
         a, b = (np.asarray(z[start : start + batch], dtype=np.float64) for z in (x, y))

@@ -13,7 +13,10 @@ from torch.nn import functional
 
 from ttfm.evaluation import weights
 from ttfm.evaluation.checks import require_pairs
+from ttfm.pieces import at_once
 
+PAIRS, ROOM = 64, 2**21
+"""Pairs per pass, and numbers of their images: a trunk's inner values, all of which are held, are 30 times as many."""
 SMALLEST = 32
 """Images with a smaller side are enlarged to this one; the trunks need 16 (vgg), 17 (squeeze) and 31 pixels (alex)."""
 
@@ -55,7 +58,7 @@ def extractor_name(net: str = "squeeze") -> str:
 
 
 @torch.no_grad()
-def lpips_distance(model: nn.Module, x: Tensor, y: Tensor, batch: int = 64) -> Tensor:
+def lpips_distance(model: nn.Module, x: Tensor, y: Tensor, batch: int | None = None) -> Tensor:
     """LPIPS of paired images.
 
     Grey images are repeated to three channels; those with a side below 32 pixels are enlarged (bilinear) until their
@@ -65,7 +68,7 @@ def lpips_distance(model: nn.Module, x: Tensor, y: Tensor, batch: int = 64) -> T
         model: from :func:`load_lpips`; images are moved to its device.
         x: shape ``(N, C, H, W)``, C in {1, 3}, in [-1, 1].
         y: the images compared with, same shape.
-        batch: pairs per pass.
+        batch: pairs per pass; by default 64, and fewer of images larger than 104 x 104 in colour.
 
     Returns:
         Distances, shape ``(N,)``, float32, on the CPU.
@@ -77,11 +80,12 @@ def lpips_distance(model: nn.Module, x: Tensor, y: Tensor, batch: int = 64) -> T
     if x.ndim != 4 or x.shape[1] not in (1, 3):
         raise ValueError(f"LPIPS takes images (N, 1 or 3, H, W), not {tuple(x.shape)}")
     device = next(model.parameters()).device
+    batch = batch or at_once(x.shape[1:], PAIRS, ROOM)
     pieces = zip(x.split(batch), y.split(batch), strict=True)
     return torch.cat([model(_prepared(a.to(device)), _prepared(b.to(device))).flatten().cpu() for a, b in pieces])
 
 
-def mean_lpips(model: nn.Module, x: np.ndarray, y: np.ndarray, batch: int = 64) -> float:
+def mean_lpips(model: nn.Module, x: np.ndarray, y: np.ndarray, batch: int | None = None) -> float:
     """Mean LPIPS of paired images as bytes ``(N, 1 or 3, H, W)``; mapped arrays are read piece by piece.
 
     Raises:
@@ -89,6 +93,7 @@ def mean_lpips(model: nn.Module, x: np.ndarray, y: np.ndarray, batch: int = 64) 
     """
     if x.shape != y.shape or not len(x):
         raise ValueError(f"paired images need one common, non-empty shape, not {x.shape} and {y.shape}")
+    batch = batch or at_once(x.shape[1:], PAIRS, ROOM)
     total = 0.0
     for start in range(0, len(x), batch):
         a, b = (torch.from_numpy(np.array(z[start : start + batch])).float() / 127.5 - 1 for z in (x, y))

@@ -9,9 +9,14 @@ import pandas as pd
 
 from ttfm.reporting.convergence import front_members
 from ttfm.reporting.labels import REFERENCES, method_title, metric_label, ranked_metrics, step_columns, steps_list
+from ttfm.reporting.names import frechet_and_lpips
 from ttfm.reporting.numbers import compact, listed, plural
 
 _CAPTIONS = {
+    "frechet-lpips": "How close the images are to real ones, as a set (Fréchet distance), and each to the teacher's "
+    "finely solved image from the same noise (LPIPS); lower is better. Marks are means over seeds, bars "
+    "their 95 % intervals; horizontal lines are the data floor and the teacher's finely solved ODE, the dashed line is "
+    "the teacher with as many Euler steps. Axes are logarithmic.",
     "quality": "Quality against sampling steps; lower is better unless a title says otherwise. Marks are means over "
     "seeds, bars their 95 % intervals; horizontal lines are the data floor and the teacher's finely solved ODE, the "
     "dashed line is the teacher with as many Euler steps. Axes of steps and values are logarithmic, with a linear part "
@@ -25,8 +30,9 @@ _CAPTIONS = {
     "that succeeded.",
     "trajectories": "States of each student's sampler (colour, dots) over the teacher's finely solved paths (grey) "
     "from the same noise (hollow circles), from the first seed that succeeded.",
-    "grid": "Images by method and number of sampling steps, from the first seed that succeeded. Each column starts "
-    "from the same noise, so the teacher's finely solved ODE on top is what a perfect student would show.",
+    "grid": "Images by method (rows) and number of sampling steps (columns), from the first seed that succeeded. All "
+    "cells start from the same few noises, in one order, so the teacher's finely solved ODE on top is what a perfect "
+    "student would show.",
     "neighbours": "Framed: samples at the largest number of steps, from the first seed. To the right of each are the "
     "training images nearest to it, by the root mean square difference of pixels, the closest first. On the left are "
     "the first samples; on the right, of all that were looked up, those closest to a training image, where copies "
@@ -43,7 +49,7 @@ _CAPTIONS = {
     "tangent defect: the average velocity over an empty interval against the teacher's velocity.",
 }
 _SAMPLES = ("samples", "grid", "neighbours")
-_BEHIND = ("quality", "training", "convergence", "cost", "defects")
+_BEHIND = ("frechet-lpips", "quality", "training", "convergence", "cost", "defects")
 
 
 def caption(
@@ -123,8 +129,9 @@ def alternative(
         )
     problem, _, family = stem.rpartition("--")
     about = experiment["problems"][problem]
-    if family == "quality":
-        metrics = [metric_label(name).title for name in ranked_metrics(summary, experiment, problem)]
+    if family in ("quality", "frechet-lpips"):
+        drawn = frechet_and_lpips(about) if family != "quality" else None
+        metrics = [metric_label(name).title for name in drawn or ranked_metrics(summary, experiment, problem)]
         budgets = step_columns(summary, experiment, problem, about["headline"])
         ends = [_range(summary, experiment, problem, k) for k in dict.fromkeys([budgets[0], budgets[-1]])]
         found = "; ".join(end for end in ends if end)
@@ -150,5 +157,5 @@ def alternative(
         "neighbours": f"Generated images on {about['title']}, each beside its nearest training images: rows are unseen "
         f"real images, the teacher's fine ODE, its Euler steps, and {methods}. The distances are in the tables.",
         "grid": f"Generated images on {about['title']} at {steps}: rows are the teacher's fine ODE, its Euler steps, "
-        f"and {methods}; columns share their noise.",
+        f"and {methods}; columns are numbers of steps, and all cells share their noises.",
     }[family]

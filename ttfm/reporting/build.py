@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ttfm.evaluation.catalogue import names as metric_names
-from ttfm.files import read_arrays, write_text
+from ttfm.files import map_array, read_arrays, write_text
 from ttfm.reporting.averages import averages_table
 from ttfm.reporting.convergence import summarise_convergence
 from ttfm.reporting.costs import cost_table, summarise_costs
@@ -18,7 +18,7 @@ from ttfm.reporting.inputs import Results, load
 from ttfm.reporting.labels import problem_metrics
 from ttfm.reporting.markup import latex, markdown
 from ttfm.reporting.methods import methods_table, summarise_methods
-from ttfm.reporting.names import VECTOR, figure_names, table_files
+from ttfm.reporting.names import VECTOR, figure_names, frechet_and_lpips, table_files
 from ttfm.reporting.palette import marks
 from ttfm.reporting.provenance import provenance, skipped_notes
 from ttfm.reporting.published import published_table
@@ -125,9 +125,9 @@ def _array_figures(data: Results, problem: str, shown: list[str]) -> dict[str, F
     students = [_sampled(data, problem, student, shown) for student in shown]
     methods = [_euler(data, problem), *students]
     # Empty where the teacher failed.
-    solution = read_arrays(data.folder / problem / "solution.npz")
+    solution = read_arrays(data.folder / problem / "solution.npz", ("paths", "x1"))
     if about["kind"] == "images":
-        grid = figures.image_grid(about["title"], _teacher_images(solution), methods, budgets)
+        grid = figures.image_grid(about["title"], _teacher_images(data, problem, solution), methods, budgets)
         near = {f"{problem}--neighbours": _neighbours(data, problem, shown)} if about.get("neighbours") else {}
         return {f"{problem}--grid": grid} | near
     reference: np.ndarray = read_arrays(data.folder / problem / "data.npz")["reference"]
@@ -159,10 +159,11 @@ def _neighbours(data: Results, problem: str, shown: list[str]) -> Figure:
     return figures.neighbours(about["title"], methods)
 
 
-def _teacher_images(solution: dict[str, np.ndarray]) -> np.ndarray | None:
+def _teacher_images(data: Results, problem: str, solution: dict[str, np.ndarray]) -> np.ndarray | None:
     """The first of the fine ODE's solutions as images; x1 may be latents, and older results hold nothing else."""
-    if "pixels" in solution:
-        return solution["pixels"][:14] / 127.5 - 1
+    folder = data.folder / problem
+    if (pixels := map_array(folder / "solution.npz", "pixels", folder)) is not None:
+        return pixels[:14] / 127.5 - 1
     return solution.get("x1")
 
 
@@ -179,6 +180,10 @@ def _chart(data: Results, summary: pd.DataFrame, problem: str, family: str, show
     match family:
         case "quality":
             return figures.quality(summary, plan, problem, shown)
+        case "frechet-lpips":
+            metrics = frechet_and_lpips(plan["problems"][problem])
+            assert metrics is not None
+            return figures.frechet_lpips(summary, plan, problem, metrics, shown)
         case "families":
             return figures.families(summary, plan, problem, shown)
         case "training":

@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from ttfm.evaluation.catalogue import METRICS
 from ttfm.evaluation.catalogue import names as metric_names
 
-VECTOR = ("quality", "families", "training", "convergence", "cost")
+VECTOR = ("frechet-lpips", "quality", "families", "training", "convergence", "cost")
 """Families that the page shows as SVG (few marks, sharp at any size); the others hold thousands of marks."""
 
 FAMILIES = {
@@ -33,14 +34,28 @@ def _families(name: str, problem: Mapping[str, Any], students: Collection[str]) 
         raise ValueError(f"problem {name!r} is of kind {kind!r}; reporting knows {', '.join(FAMILIES)}")
     first, *others = FAMILIES[kind]
     families = [first, *(["families"] if len(students) > MANY else []), *others]
+    families = ["frechet-lpips"] * bool(frechet_and_lpips(problem)) + families
     return families + [family for family, key in _ASKED if problem.get(key)]
+
+
+def frechet_and_lpips(problem: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The Fréchet distance and the LPIPS of a problem, by which papers compare; None where it does not ask for both.
+
+    Args:
+        problem: an entry of ``problems`` of ``experiment.json``. Of several distances its headline is taken, or the
+            first.
+    """
+    asked = [name for name in (problem.get("headline"), *problem.get("metrics", ())) if name in METRICS]
+    frechet = [name for name in asked if METRICS[name].score == "frechet"]
+    lpips = [name for name in asked if name.startswith("lpips-")]
+    return (frechet[0], lpips[0]) if frechet and lpips else None
 
 
 def figure_names(problems: Mapping[str, Mapping[str, Any]], students: Collection[str] = ()) -> list[str]:
     """Stems of all figures of an experiment, in display order; files are ``figures/<stem>.png`` and ``.svg``.
 
     Args:
-        problems: ``problems`` of ``experiment.json``; of each only ``kind`` and the keys of
+        problems: ``problems`` of ``experiment.json``; of each only ``kind``, ``headline``, ``metrics`` and the keys of
             measurements that it may ask for are read.
         students: ``students`` of ``experiment.json``; only their number is read.
 

@@ -21,6 +21,7 @@ from ttfm.reporting.labels import (
 )
 from ttfm.reporting.numbers import compact, duration, listed, plural, some, with_interval
 from ttfm.reporting.summary import overlap, pick
+from ttfm.reporting.yardstick import against_euler
 
 
 @dataclass(frozen=True)
@@ -115,24 +116,6 @@ class _Problem:
             parts.append(f"{metric_label(metric).title}: {self.names(best)}{tied}")
         return [f"Best means on the other metrics {_at(steps).strip()} – {'; '.join(parts)}."] if parts else []
 
-    def yardstick(self) -> list[str]:
-        """Which students have a better mean than the teacher's own Euler steps."""
-        parts = []
-        for k in self.steps:
-            euler = pick(self.summary, self.problem, self.metric, "teacher_euler", k)
-            rows = self.trained(self.metric, k)
-            if euler is None or not euler["n"] or rows.empty:
-                continue
-            below = rows[sign(self.metric) * (rows["mean"] - euler["mean"]) < 0]
-            who = "no student" if below.empty else self.names(below)
-            if len(below) == len(rows):
-                who = f"all {len(rows)} students with a value" if len(rows) > 1 else self.names(rows)
-            parts.append(f"{_at(k)}(teacher {compact(euler['mean'])}) {who}")
-        if not parts:
-            return []
-        better = "higher" if sign(self.metric) < 0 else "lower"
-        return [f"A {better} mean than the teacher's own Euler steps: {'; '.join(parts)}."]
-
     def trend(self) -> list[str]:
         """What more steps change, from the smallest budget to the largest."""
         if len(self.steps) < 2:
@@ -158,7 +141,8 @@ class _Problem:
 
     def sentences(self) -> tuple[str, ...]:
         leaders = [self.leader(k) for k in self.steps]
-        return (*leaders, *self.yardstick(), *self.trend(), *self.others(self.steps[0]))
+        euler = against_euler(self.summary, self.experiment, self.problem)
+        return (*leaders, *euler, *self.trend(), *self.others(self.steps[0]))
 
 
 def _undominated(

@@ -88,7 +88,8 @@ def labelled(config: dict[str, Any], count: int, device: str, first: int = 0, re
 
     if not (classes := config["network"].get("classes", 0)):
         return nullcontext()
-    return bound(indexed_labels(count, classes, first).to(device), repeated)
+    labels = indexed_labels(count, classes, first, config.get("class_counts"))
+    return bound(labels.to(device), repeated)
 
 
 def source_noise(
@@ -199,9 +200,23 @@ def failure(record: Path) -> str:
     return found["reason"] if found["status"] == "failed" else ""
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """A run's resolved JSON, with the precision that "auto" is on this machine: records and states hold that."""
+def read_config(path: Path, images: Path | None = None) -> dict[str, Any]:
+    """A run's resolved JSON, with what only this machine and the data can say: records and states hold that.
+
+    Args:
+        path: the JSON.
+        images: the folder given by ``--images``, for steps that generate. Where the network takes classes that are not
+            equally many in the training data, their numbers are ``class_counts``.
+
+    Returns:
+        The config, with the precision that "auto" is on this machine.
+    """
     config = read_json(path)
+    if images and config.get("network", {}).get("classes"):
+        from ttfm.data.arrays import unequal_counts
+
+        if counts := unequal_counts(images):
+            config["class_counts"] = counts
     if config.get("training", {}).get("precision") == "auto":
         from ttfm.devices import pick_device
         from ttfm.flow.precision import fastest

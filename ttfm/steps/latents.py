@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     The encoder is no mirror of itself: where training mirrors images, their mirrored twins are encoded too.
     """
-    from ttfm.data.arrays import ABOUT, read_images
+    from ttfm.data.arrays import ABOUT, class_counts, read_images
     from ttfm.data.latents import RECONSTRUCTED, write_about, write_latents
     from ttfm.latent.autoencoder import load_pretrained
     from ttfm.latent.finding import WEIGHTS, find
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
     digests |= {name: sha256(arguments.out / name) for name in (AUTOENCODER, RECONSTRUCTED)}
     about = {"name": latent["autoencoder"], "file": WEIGHTS, "sha256": digest, "posterior": latent["posterior"]}
     about |= {"scale": autoencoder.scale, "shift": autoencoder.shift, "config": autoencoder.config}
-    write_about(arguments.out, digests, **about)
+    write_about(arguments.out, digests, class_counts(train.labels, images.classes), **about)
     log.info("%s: %d images encoded, PSNR of the test images %.2f dB", config["problem"], twins * shape[1], error)
     outcome = {"autoencoder": about, "test_psnr": error, "watched": seen}
     write_record(arguments.record, config, device, started, **outcome)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttfm.devices import pick_device
-from ttfm.files import read_arrays, sha256, write_arrays
+from ttfm.files import Spool, read_arrays, sha256, write_arrays
+from ttfm.pieces import at_once
 from ttfm.provenance import now
 from ttfm.steps.common import (
     config_argument,
@@ -94,7 +95,8 @@ def run(arguments: argparse.Namespace) -> None:
         for part, split in splits.items():
             pixels = images.splits[split].images
             limit = limits[part]
-            sets[part] = full_range(pixels if limit is None else pixels[chosen(limit, len(pixels))], images.maximum)
+            taken = pixels if limit is None else _taken(pixels, chosen(limit, len(pixels)), arguments.out.parent)
+            sets[part] = full_range(taken, images.maximum)
         if arguments.latents:
             sets["reconstructed"] = np.load(made, mmap_mode="r", allow_pickle=False)[: limits["floor"]]
         arrays, reason = _arrays(sets, arguments, device)
@@ -107,6 +109,15 @@ def run(arguments: argparse.Namespace) -> None:
     write_record(
         arguments.record, config, device, started, status=status, reason=reason, name=name, splits=splits, content=about
     )
+
+
+def _taken(images: np.ndarray, index: np.ndarray, folder: Path) -> np.ndarray:
+    """The images of ``index``; they may be thousands of large ones, and are put together on disk."""
+    size = at_once(images.shape[1:], len(index))
+    with Spool(folder) as spool:
+        for start in range(0, len(index), size):
+            spool.add(images[index[start : start + size]])
+        return spool.array(images.dtype, (len(index), *images.shape[1:]))
 
 
 def _require(config: dict[str, Any], network: str, split: str, count: int) -> None:

@@ -64,7 +64,7 @@ def _run(arguments: argparse.Namespace, tables: Tables) -> None:
     from ttfm.evaluation.catalogue import names
     from ttfm.evaluation.sample_sets import Set, write_sets
 
-    config = read_config(arguments.config)
+    config = read_config(arguments.config, arguments.images)
     device = pick_device(config["device"])
     training = read_json(arguments.student_record)
     identity = {"student": config["student"], "loss": config["loss"], "seed": training["config"]["seed"]}

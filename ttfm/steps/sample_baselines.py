@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttfm.devices import pick_device
-from ttfm.files import write_arrays
+from ttfm.files import map_array, write_arrays
 from ttfm.provenance import now
 from ttfm.steps.common import (
     failure,
@@ -23,6 +23,7 @@ from ttfm.steps.decoding import decoder, image_shape
 from ttfm.steps.sample import set_arguments
 from ttfm.steps.scoring import failed_rows, teacher_descriptions, write_metrics
 from ttfm.steps.stored import load_network, tensors
+from ttfm.steps.trained import FLOATS
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ttfm.evaluation.sample_sets import Set, pieces_of, write_sets
 
     started = now()
-    config = read_config(arguments.config)
+    config = read_config(arguments.config, arguments.images)
     device = pick_device(config["device"])
     reason = failure(arguments.solution_record)
     fine = {"student": "teacher", "seed": 0}
@@ -58,10 +59,12 @@ def run(arguments: argparse.Namespace) -> None:
         described = [name for name, metric in METRICS.items() if not (metric.ranked or metric.optional)]
         rows = failed_rows(config, described, [None], reason)
     else:
-        solution = tensors(arguments.solution)
+        solution = tensors(arguments.solution, FLOATS)
+        pixels = map_array(arguments.solution, "pixels", arguments.pixels.parent)
+        assert pixels is not None
         field = teacher_field(config, load_network(arguments.teacher, config, device))
         scale = solution["x1"].double().square().mean().item()
-        sets = [(Set(fine, exact=True), pieces_of(solution["pixels"].numpy()))]
+        sets = [(Set(fine, exact=True), pieces_of(pixels))]
         sets += [
             (Set(about), _euler(config, arguments.images, field, device, budget, arrays))
             for about, budget in zip(euler, config["budgets"], strict=True)

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write the best schedule of every number of Euler steps on the stored times."""
     started = now()
-    config = read_config(arguments.config)
+    config = read_config(arguments.config, arguments.images)
     device = pick_device(config["device"])
     reason, found = failure(arguments.trajectories_record), {}
     if not reason:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttfm.devices import pick_device
-from ttfm.files import read_arrays, read_json, require_content
+from ttfm.files import map_array, read_arrays, read_json, require_content
 from ttfm.steps.columns import METRIC_COLUMNS, SNAPSHOT_COLUMNS
 from ttfm.steps.common import (
     config_argument,
@@ -69,6 +69,7 @@ def _run(arguments: argparse.Namespace, tables: Tables) -> None:
         if found["status"] == "ok":
             require_content(weights, found["content_sha256"], "weights")
         perceptual[trunk] = load_lpips(weights, trunk).to(device) if found["status"] == "ok" else found["reason"]
+    solution = map_array(arguments.solution, "pixels", arguments.metrics.parent)
     metrics = config["evaluation"]["metrics"]
     headline = config["headline"]
     scorer = ImageScorer(
@@ -76,7 +77,7 @@ def _run(arguments: argparse.Namespace, tables: Tables) -> None:
         (headline, *(name for name in metrics if name != headline)),
         {name: _network(name, arguments) for name in config["networks"]},
         perceptual,
-        read_arrays(arguments.solution, ("pixels",)).get("pixels", np.zeros((0, *image_shape(config)), dtype=np.uint8)),
+        np.zeros((0, *image_shape(config)), dtype=np.uint8) if solution is None else solution,
         device,
     )
     rows = [*scorer.rows(samples)]

@@ -143,7 +143,7 @@ def write_together(runs: list[argparse.Namespace], run: Callable[[argparse.Names
         run(arguments, tables)
     tables.write()
     for path, arguments in {arguments.record: arguments for arguments in runs}.items():
-        config = read_config(arguments.config)
+        config = read_config(arguments.config, getattr(arguments, "images", None))
         write_record(path, config, pick_device(config["device"]), started)
 
 

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ttfm.devices import pick_device
-from ttfm.files import write_arrays
+from ttfm.files import Spool, write_arrays
 from ttfm.provenance import now
 from ttfm.steps.common import (
     config_argument,
@@ -65,18 +65,21 @@ def run(arguments: argparse.Namespace) -> None:
     from ttfm.training.states import remove
 
     started, states = now(), spent([arguments])
-    config = read_config(arguments.config)
+    config = read_config(arguments.config, arguments.images)
     device = pick_device(config["device"])
     reason = "" if config["closed_form"] else teacher_failure(arguments.teacher_record)
-    arrays, reason = ({}, reason) if reason else _solve(config, arguments, device)
-    write_arrays(arguments.out, arrays)
+    with Spool(arguments.out.parent) as pixels:
+        arrays, reason = ({}, reason) if reason else _solve(config, arguments, device, pixels)
+        write_arrays(arguments.out, arrays)
     status = "failed" if reason else "ok"
     write_record(arguments.record, config, device, started, status=status, reason=reason)
     remove(states)
 
 
-def _solve(config: dict[str, Any], arguments: argparse.Namespace, device: str) -> tuple[dict[str, np.ndarray], str]:
-    """The arrays and no reason, or no arrays and the reason."""
+def _solve(
+    config: dict[str, Any], arguments: argparse.Namespace, device: str, pixels: Spool
+) -> tuple[dict[str, np.ndarray], str]:
+    """The arrays and no reason, or no arrays and the reason; images go into ``pixels``."""
     import numpy as np
 
     field = teacher_field(config, load_network(arguments.teacher, config, device))
@@ -84,7 +87,6 @@ def _solve(config: dict[str, Any], arguments: argparse.Namespace, device: str) -
     images = config["kind"] == "images"
     size = piece_size(config["shape"]) if images else count
     found: dict[str, np.ndarray] = {}
-    pixels = np.empty((count, *image_shape(config)), dtype=np.uint8) if images else None
     decode = decoder(config, arguments.images, device)
     most = min(KEPT_IMAGES, IMAGE_NUMBERS // math.prod(config["shape"]))
     paths: list[np.ndarray] = []
@@ -93,7 +95,7 @@ def _solve(config: dict[str, Any], arguments: argparse.Namespace, device: str) -
         states = _integrate(config, arguments, field, device, start, end)
         if states is None:
             return {}, "the teacher's fine ODE solution is not finite"
-        if pixels is not None:
+        if images:
             import torch
 
             from ttfm.evaluation.quantisation import quantise
@@ -101,7 +103,7 @@ def _solve(config: dict[str, Any], arguments: argparse.Namespace, device: str) -
             decoded = decode(torch.from_numpy(states["x1"]))
             if not decoded.isfinite().all():
                 return {}, "the teacher's fine ODE solution is too large to be decoded"
-            pixels[start:end] = quantise(decoded).numpy()
+            pixels.add(quantise(decoded).numpy())
         if start < most:
             kept = {name: states[name][: most - start] if images else states[name] for name in ("x0", "x1")}
             found |= {name: np.concatenate([found[name], kept[name]]) if start else kept[name] for name in kept}
@@ -109,7 +111,7 @@ def _solve(config: dict[str, Any], arguments: argparse.Namespace, device: str) -
             paths.append(states["paths"])
             found["times"] = states["times"]
     found["paths"] = np.concatenate(paths, axis=1)[:, : _kept_paths(config)]
-    return found | ({} if pixels is None else {"pixels": pixels}), ""
+    return found | ({"pixels": pixels.array("uint8", (count, *image_shape(config)))} if images else {}), ""
 
 
 def _kept_paths(config: dict[str, Any]) -> int:

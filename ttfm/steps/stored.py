@@ -122,10 +122,12 @@ def tensors(path: Path, names: Collection[str] | None = None) -> dict[str, torch
     return {name: torch.from_numpy(array) for name, array in read_arrays(path, names).items()}
 
 
-def load_trajectories(arguments: argparse.Namespace, loss: Loss, device: str, classes: int = 0) -> Trajectories | None:
+def load_trajectories(
+    arguments: argparse.Namespace, loss: Loss, device: str, config: dict[str, Any]
+) -> Trajectories | None:
     """What a loss trains on of the teacher's ODE, by the step's arguments; None for one that does not.
 
-    Of a network with ``classes`` it was drawn for each class in turn.
+    Of a network with classes it was drawn for the classes of ``indexed_labels``.
 
     Raises:
         ValueError: if a file that the loss needs was not given, or holds nothing.
@@ -157,5 +159,6 @@ def load_trajectories(arguments: argparse.Namespace, loss: Loss, device: str, cl
         times, path = stored["times"], stored["path"]
     if loss.offline == "schedules":
         schedules = {int(name.removeprefix("schedule_")): value for name, value in load("schedules").items()}
-    labels = indexed_labels(path.shape[1], classes).to(device) if classes else None
+    classes = config["network"].get("classes", 0)
+    labels = indexed_labels(path.shape[1], classes, counts=config.get("class_counts")).to(device) if classes else None
     return Trajectories(times, path, schedules, labels)

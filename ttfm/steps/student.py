@@ -54,7 +54,7 @@ def run_all(runs: list[argparse.Namespace]) -> None:
     """The same for several runs, all at once where they differ in their seeds only."""
     started = now()
     trainings: list[Training] = []
-    configs = [read_config(arguments.config) for arguments in runs]
+    configs = [read_config(arguments.config, arguments.images) for arguments in runs]
     device = pick_device(configs[0]["device"])
     for config, arguments in zip(configs, runs, strict=True):
         if reason := _cannot_start(config, arguments):
@@ -122,7 +122,7 @@ def _training(config: dict[str, Any], device: str, arguments: argparse.Namespace
     if config["start"] not in ("teacher", "random"):
         earlier = read_json(arguments.start_record)
         before = {key: earlier["before"][key] + earlier[key] for key in ("iterations", "seconds")}
-    trajectories = load_trajectories(arguments, loss, device, config["network"].get("classes", 0))
+    trajectories = load_trajectories(arguments, loss, device, config)
     schedules = trajectories.schedules if trajectories else None
     data = build_data(config["data"], arguments.images)
     trainer = Trainer(

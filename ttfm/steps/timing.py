@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
     loss whose steps cannot be timed, a term that is not finite say, gets a row that says why.
     """
     started = now()
-    config = read_config(arguments.config)
+    config = read_config(arguments.config, arguments.images)
     device = pick_device(config["device"])
     students = {"": {"loss": {"name": "fm", "options": {}}, "loss_modules": []}} | config["students"]
     runs: dict[str, Iterator[tuple[float, Passes]]] = {}
@@ -135,7 +135,7 @@ def _trainer(config: dict[str, Any], student: dict[str, Any], arguments: argpars
 
     torch.manual_seed(0)
     loss = build_loss(student)
-    trajectories = load_trajectories(arguments, loss, device, config["network"].get("classes", 0))
+    trajectories = load_trajectories(arguments, loss, device, config)
     schedules = trajectories.schedules if trajectories else None
     options = TrainingOptions(
         (WARM + ROUNDS) * STEPS + 1, config["batch"], config["lr"], probe_every=0, **config.get("training", {})

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ttfm.flow.solvers import trajectory
 
     started = now()
-    config = read_config(arguments.config)
+    config = read_config(arguments.config, arguments.images)
     device = pick_device(config["device"])
     asked = config["trajectories"]
     reason = "" if config["closed_form"] else teacher_failure(arguments.teacher_record)

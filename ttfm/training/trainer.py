@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from ttfm.networks.embeddings import classes_of
 from ttfm.seeds import generator
 from ttfm.training.adamw import AdamW
 from ttfm.training.clock import seconds
+from ttfm.training.draws import Data, Draws
 from ttfm.training.ema import EMA, PowerEMA
 from ttfm.training.meter import Meter, NonFiniteError
 from ttfm.training.options import TrainingOptions
@@ -25,13 +25,6 @@ from ttfm.training.ranks import Ranks
 from ttfm.training.states import State
 
 __all__ = ["Data", "NonFiniteError", "Progress", "Trainer", "TrainingOptions", "Trajectories"]
-
-
-class Data(Protocol):
-    """Whatever yields training data; with classes also ``draw``, which returns them and their labels ``(count,)``."""
-
-    def sample(self, count: int, generator: torch.Generator) -> Tensor:
-        """``count`` data points of shape ``(count, *shape)``."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +103,7 @@ class Trainer:
         found = getattr(self.data, "classes", self.classes if hasattr(self.data, "draw") else 0)
         if self.classes and found != self.classes:
             raise ValueError(f"network.classes: {self.classes} is not allowed; the data have {found or 'no'} classes")
+        self.draws = Draws(self.data, self.options, self.seed, self.stream, self.classes, self.ranks)
         on_gpu = next(self.network.parameters()).is_cuda
         if on_gpu if self.options.channels_last is None else self.options.channels_last:
             self.network.to(memory_format=torch.channels_last)
@@ -141,13 +135,8 @@ class Trainer:
 
         Times are ordered pairs, uniform on 0 <= s <= t <= 1.
         """
-        stream = f"{self.stream}-part-{part}" if part else self.stream
-        source = generator(self.seed, stream, step, device)
-        x1, labels = self._draw(source)
-        if device.type == "cuda" and x1.device.type == "cpu":
-            # Only from pinned memory does a copy not wait for the GPU.
-            x1 = x1.pin_memory()
-        x1 = x1.to(device, non_blocking=True)
+        stream = self.draws.stream(part)
+        source, x1, labels = self.draws.take(step, device, part)
         x0 = self.source.sample(lambda _: torch.randn(x1.shape, generator=source, device=device))
         s, t = torch.rand(2, len(x1), generator=source, device=device).sort(dim=0).values
         progress = step / self.options.iterations
@@ -159,12 +148,6 @@ class Trainer:
         labels = None if stored.labels is None else stored.labels[index]
         labels = self._with_null(labels, step, device, stream)
         return Batch(path[0], path[-1], s, t, source, progress, stored.times, path, stored.schedules, labels)
-
-    def _draw(self, source: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        """A batch of data and, for a network with classes, their labels."""
-        if not self.classes:
-            return self.data.sample(self.options.part, source), None
-        return self.data.draw(self.options.part, source)  # type: ignore[attr-defined]
 
     def _with_null(self, labels: Tensor | None, step: int, device: torch.device, stream: str) -> Tensor | None:
         """The labels with the null class in place of those that are dropped; of a stream of their own."""

@@ -149,6 +149,7 @@ def made_of(files, config, seeds=None, **others):
 BASE = modules(
     "files.py",
     "seeds.py",
+    "pieces.py",
     "options.py",
     "devices.py",
     "steps/common.py",

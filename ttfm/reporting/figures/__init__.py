@@ -7,7 +7,7 @@ from ttfm.reporting.figures.cost import cost
 from ttfm.reporting.figures.defects import defects
 from ttfm.reporting.figures.families import families
 from ttfm.reporting.figures.neighbours import neighbours
-from ttfm.reporting.figures.quality import quality
+from ttfm.reporting.figures.quality import frechet_lpips, quality
 from ttfm.reporting.figures.samples import Sampled, image_grid, samples, trajectories
 from ttfm.reporting.figures.style import save
 from ttfm.reporting.figures.training import training
@@ -18,6 +18,7 @@ __all__ = [
     "cost",
     "defects",
     "families",
+    "frechet_lpips",
     "image_grid",
     "neighbours",
     "quality",

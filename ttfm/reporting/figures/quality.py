@@ -19,6 +19,7 @@ from ttfm.reporting.figures.style import (
     legend,
     legend_height,
     message,
+    short,
     step_axis,
     student_marks,
     styled,
@@ -130,6 +131,38 @@ def _panel(
     # Students in the background are drawn without their intervals.
     spans = [_span(drawn[~drawn["student"].isin(behind)]), drawn["mean"].to_numpy(dtype=float)]
     value_axis(axes, np.concatenate(spans), levels, signed=label.signed)
+
+
+@styled
+def frechet_lpips(
+    summary: pd.DataFrame,
+    experiment: Mapping[str, Any],
+    problem: str,
+    metrics: tuple[str, str],
+    shown: Shown = None,
+) -> Figure:
+    """Two metrics side by side against sampling steps, large enough to tell students apart.
+
+    Args:
+        summary: from ``summarise``.
+        experiment: ``experiment.json``.
+        problem: its key in ``experiment["problems"]``.
+        metrics: a Fréchet distance and an LPIPS; see ``names.frechet_and_lpips``.
+        shown: students in colour, with their intervals; None for all.
+    """
+    figure = Figure(figsize=(WIDTH, 3.6 + legend_height(experiment, shown=shown)), layout="constrained")
+    panels = figure.subplots(1, 2)
+    titles = [metric_title(metric, ROOM) for metric in metrics]
+    titles[0] = f"{short(experiment['problems'][problem]['title'], ROOM - 1)}:\n{titles[0]}"
+    lines = max(title.count("\n") for title in titles)
+    for axes, metric, title in zip(panels, metrics, titles, strict=True):
+        # As many lines for both: the panels stay level.
+        axes.set_title("\n" * (lines - title.count("\n")) + title)
+        _panel(axes, summary, experiment, problem, metric, shown)
+        axes.set_xlabel("sampling steps" if axes.axison else "")
+    here = summary[(summary["problem"] == problem) & summary["metric"].isin(metrics) & (summary["n"] > 0)]
+    legend(figure, experiment, [name for name in REFERENCES if name in set(here["student"])], shown)
+    return figure
 
 
 @styled

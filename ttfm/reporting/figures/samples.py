@@ -18,6 +18,8 @@ _REFERENCE_POINTS = 2000
 _PATHS = 24
 _PITCH = 1.125
 """Distance between images, in image sizes: one pixel of eight is left free."""
+ACROSS, IMAGES = 5, 14
+"""Step budgets side by side, of more the others stand below; and images side by side in all of them."""
 _BETWEEN = 0.35
 """Between the teacher's rows and the students', in rows."""
 _HEADING = 26
@@ -165,9 +167,10 @@ def mosaic(images: np.ndarray) -> np.ndarray:
 
 @styled
 def image_grid(title: str, teacher: np.ndarray | None, methods: Sequence[Sampled], budgets: Sequence[int]) -> Figure:
-    """A block per step budget: the teacher's fine solution, then a row per method; each column has its own noise.
+    """A row per method and a column per step budget, with a few images from the same noises in every cell.
 
-    The teacher's rows stand together on top, a little apart from those of the students that are compared with them.
+    The teacher's rows stand together on top, a little apart from those of the students that are compared with them: the
+    fine solution, which is the same in every column, and the Euler steps.
 
     Args:
         title: the problem's title.
@@ -176,19 +179,21 @@ def image_grid(title: str, teacher: np.ndarray | None, methods: Sequence[Sampled
             are drawn.
         budgets: step budgets.
     """
-    across = min(2, len(budgets))
+    across = min(ACROSS, len(budgets))
     down = -(-len(budgets) // across)
     lines = len(methods) + 1 + _BETWEEN
     available = 14 if teacher is None else len(teacher)
-    count = min(7 if across == 2 else 14, available)
+    count = min(IMAGES // across, available)
     tallest = (MAX_HEIGHT - 0.5 - 0.35 * down) / (down * lines * _PITCH)
     # Rows with room for one line of text only need a wider column of names.
     chars = 17 if tallest > 0.3 else min(36, max(17, *(len(method.title) for method in methods)))
     label = 0.25 + 0.07 * chars
-    cell = min((WIDTH - label - 0.2) / (across * count * _PITCH), tallest)
+    cell = min((WIDTH - label - 0.1 * across) / (across * count * _PITCH), tallest)
     height = down * (lines * cell * _PITCH + 0.35) + 0.5
     figure = Figure(figsize=(WIDTH, height))
-    figure.suptitle(short(f"{title}: one noise per column", 60), x=0.01, y=1 - 0.08 / height, ha="left", va="top")
+    figure.suptitle(
+        short(f"{title}: the same noises in every cell", 60), x=0.01, y=1 - 0.08 / height, ha="left", va="top"
+    )
     strip = cell * count * _PITCH
     fine = {} if teacher is None else {f"k{k}": teacher for k in budgets}
     every = [Sampled("Teacher, fine ODE", None, fine, reason="the teacher failed"), *methods]
