@@ -89,7 +89,8 @@ class FlowMap(nn.Module):
             # torch's own forward-mode rules are built on its deprecated scripting compiler; not the user's concern.
             warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=Warning)
             pairs = zip((s, t, x), (ds, dt, dx), strict=True)
-            output = self.network(*(forward_ad.make_dual(value, tangent) for value, tangent in pairs))
+            # Not the call, which may be compiled: torch's compiler can drop tangents.
+            output = self.network.forward(*(forward_ad.make_dual(value, tangent) for value, tangent in pairs))
             primal, tangent = forward_ad.unpack_dual(output)
         self._count("jvp", primal)
         return primal, torch.zeros_like(primal) if tangent is None else tangent

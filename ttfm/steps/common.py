@@ -71,6 +71,10 @@ def teacher_field(config: dict[str, Any], network: nn.Module) -> Field:
         return build_data(config["data"]).field()
     precision = config.get("training", {}).get("precision", "float32")
     network = network.eval().requires_grad_(False)
+    if config.get("training", {}).get("compile"):
+        from ttfm.training.compiling import compiled
+
+        compiled(network)
     if guidance := config.get("guidance"):
         return GuidedField(network, config["network"]["classes"], **guidance, precision=precision)
     return LearnedField(network, precision=precision)

@@ -35,6 +35,9 @@ class TrainingOptions:
         precision: of the networks' plain evaluations. "bfloat16" is autocast; forward-mode derivatives, the loss's own
             arithmetic, weights and averages stay in float32. A CPU without instructions for it gets slower; "auto" is
             "bfloat16" on a GPU and on a CPU that has them, "float32" on another, and the record says which it was.
+        compile: whether torch's compiler fuses the networks' plain evaluations, forwards and back; forward-mode
+            derivatives and what is around the networks stay as they are. It takes a minute or more per network and size
+            of batch, and was measured on CPUs alone, where it does not pay. Not for networks with classes.
         channels_last: whether weights of convolutions and images lie channel by channel in memory, which tensor cores
             want; null: on a GPU.
         ema: decay of the evaluation EMA. Of several, the first is evaluated and stored as the weights, the others are
@@ -62,6 +65,7 @@ class TrainingOptions:
     clip: NonNegative = 0.0
     parts: Count = 1
     precision: Precision = "float32"
+    compile: bool = False
     channels_last: bool | None = None
     ema: Decay | list[Decay] = 0.999
     ema_profile: Literal["exponential", "power"] = "exponential"

@@ -111,8 +111,9 @@ class Together:
             raise StackingError("the trainings differ in more than their seeds")
         if type(self.loss).wrap is not Loss.wrap:
             raise StackingError(f"the loss {self.loss.name!r} trains a model of its own")
-        if first.ranks.count > 1 or self.options.parts > 1 or self.options.precision != "float32" or first.classes:
-            raise StackingError("they use ranks, parts, low precision or classes")
+        unlike = (self.options.parts > 1, self.options.precision != "float32", self.options.compile, first.classes)
+        if first.ranks.count > 1 or any(unlike):
+            raise StackingError("they use ranks, parts, low precision, the compiler or classes")
 
     def _average(self, theirs: list[EMA]) -> EMA:
         """The average of all networks that takes over one of each trainer's."""

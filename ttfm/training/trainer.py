@@ -17,6 +17,7 @@ from ttfm.networks.embeddings import classes_of
 from ttfm.seeds import generator
 from ttfm.training.adamw import AdamW
 from ttfm.training.clock import seconds
+from ttfm.training.compiling import compiled
 from ttfm.training.draws import Data, Draws
 from ttfm.training.ema import EMA, PowerEMA
 from ttfm.training.meter import Meter, NonFiniteError
@@ -104,6 +105,9 @@ class Trainer:
         if self.classes and found != self.classes:
             raise ValueError(f"network.classes: {self.classes} is not allowed; the data have {found or 'no'} classes")
         self.draws = Draws(self.data, self.options, self.seed, self.stream, self.classes, self.ranks)
+        if self.options.compile and self.classes:
+            # Their labels reach the network beside its arguments, where the compiler would take them for constants.
+            raise ValueError("training.compile: networks with classes are not compiled; leave it out")
         on_gpu = next(self.network.parameters()).is_cuda
         if on_gpu if self.options.channels_last is None else self.options.channels_last:
             self.network.to(memory_format=torch.channels_last)
@@ -120,6 +124,9 @@ class Trainer:
         followed = self.target_average.network if self.target_average else self.network
         self.target = FlowMap(followed, self.options.precision) if decay is not None or self.loss.stages else None
         self.teacher_calls = 0
+        if self.options.compile:
+            for network in {self.network, followed}:
+                compiled(network)
         trained = [weight for weight in self.network.parameters() if weight.requires_grad]
         self.optimizer = AdamW(trained, self.options.beta2, self.options.weight_decay)
         self.meter = Meter(self.seed)
