@@ -19,6 +19,7 @@ PARTS = {
     "steps": "A training step of every loss",
     "networks": "Networks",
     "seeds": "Seeds that train at once",
+    "savings": "A training step on a CPU, without and with what is done about its cost",
     "saving": "Saving the state of a training",
     "stages": "Stages of an experiment",
     "starts": "Cold starts of the command line",
@@ -26,7 +27,7 @@ PARTS = {
     "overhead": "What a run spends outside of its jobs",
     "bill": "The full experiments by arithmetic",
 }
-ON_CPU_ALONE = ("starts", "plans", "overhead", "bill")
+ON_CPU_ALONE = ("savings", "starts", "plans", "overhead", "bill")
 """Parts that no GPU takes part in."""
 PUBLISHED = Path("results/published/bench")
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from tests.workflow.project import checkout, snakemake
 from ttfm.files import read_json
+from ttfm.reporting.jobs import AFTER, TRAINING
 
 CORES = 2
 FILES = {"teacher": "teacher/record.json", "student": "*/*/record.json"}
@@ -40,6 +41,9 @@ def measure(device: str, only: str = "") -> list[dict[str, Any]]:
     rows.append(_row("training, by its own account", trained, whole))
     rest = whole - sum(sum(seconds) for seconds in jobs.values())
     rows.append({"part": "no job", "core seconds": rest, "share": rest / whole})
+    # Of jobs that train what is not training, start-ups above all; and the report.
+    beside = rest - sum(trained) + sum(sum(jobs.get(step, [])) for step in (*TRAINING, *AFTER))
+    rows.append({"part": "neither training nor evaluation", "core seconds": beside, "share": beside / whole})
     return [{"experiment": name, "cores": min(CORES, os.cpu_count() or 1)} | row for row in rows]
 
 

@@ -18,8 +18,6 @@ def compiled(network: nn.Module) -> nn.Module:
     """
     on_cpu = next(network.parameters()).device.type == "cpu"
     if on_cpu and not any(map(shutil.which, (os.environ.get("CXX", ""), *COMPILERS))):
-        raise ValueError(
-            "training.compile: on a CPU torch's compiler needs one of C++; install g++ or leave it out"
-        )
+        raise ValueError("training.compile: on a CPU torch's compiler needs one of C++; install g++ or leave it out")
     network.compile()
     return network
