@@ -125,7 +125,7 @@ class States:
                 # The disk, or the way to it, may be well again in a minute.
                 raise OSError(
                     error.errno,
-                    f"{error.strerror or error}; this state of a training is left as it is, and the same command tries again",
+                    f"{error.strerror or error}; this state is left as it is, and the same command tries again",
                     str(path),
                 ) from error
             else:
