@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from ttfm.exits import TRY_AGAIN, InterruptedTrainingError
+from ttfm.exits import GOES_ON, TRY_AGAIN, InterruptedTrainingError
 from ttfm.files import sha256
 from ttfm.steps.common import path_argument
 
@@ -187,8 +187,7 @@ class Keeper:
         by = self._signal or ("another rank" if told else "the time limit")
         if (told or over) and not self._full:
             raise InterruptedTrainingError(
-                f"stopped by {by} after step {step}; the state is kept in {self.states[0].folder}, and the same"
-                " command goes on from it"
+                f"stopped by {by} after step {step}; the state is kept in {self.states[0].folder}, and {GOES_ON}"
             )
         if told:
             raise InterruptedTrainingError(f"stopped by {by} after step {step}; its state could not be saved")
