@@ -61,7 +61,12 @@ class Workspace:
 
     def run(self) -> tuple[int, str]:
         """Exit status and output of the command."""
-        status = self.start().wait(timeout=LIMIT)
+        run = self.start()
+        try:
+            status = run.wait(timeout=LIMIT)
+        finally:
+            if run.poll() is None:
+                self.end(run)
         return status, self.log.read_text(errors="replace")
 
     def tables(self) -> dict[str, bytes]:
