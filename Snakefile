@@ -26,12 +26,6 @@ include: "workflow/rules/images.smk"
 include: "workflow/rules/report.smk"
 
 
-# A training that stops at this limit keeps its state, and is tried again until it is done.
-if "TTFM_TRAIN_AT_MOST" in os.environ:
-    for name in ("teacher", "student", *map(group_name, GROUPS)):
-        workflow.get_rule(name).restart_times = 100
-
-
 localrules:
     all,
 
@@ -46,6 +40,9 @@ onstart:
     # To start no more than so many jobs a second, Snakemake (9.27) looks over those that are ready a second after every
     # look, and after every job that ends there is one such chain of looks more: with hundreds of jobs they take a core.
     workflow.scheduler.job_rate_limiter = None
+    # A training that stops at this limit keeps its state, and is tried again until it is done. Another failure is not.
+    if "TTFM_TRAIN_AT_MOST" in os.environ:
+        workflow.scheduler._handle_error = trying_again(workflow.scheduler._handle_error)
 
 
 onsuccess:

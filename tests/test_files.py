@@ -1,6 +1,10 @@
 import hashlib
 import json
+import signal
+import subprocess
+import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +33,37 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         raise RuntimeError
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+WRITE = (
+    "import sys, time; from ttfm.cli import main; from ttfm.files import replacing; from ttfm.steps import describe\n"
+    "def run(arguments):\n"
+    "    with replacing(arguments.out) as temporary:\n"
+    "        temporary.write_text('half')\n"
+    "        print(temporary, flush=True)\n"
+    "        time.sleep(600)\n"
+    "describe.run = run\n"
+    "main(['describe', '--out', sys.argv[1]])"
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_process_that_is_stopped_leaves_no_half_written_file_for_long(number, tmp_path):
+    target, others = tmp_path / "value[1].txt", [tmp_path / ".value[1].elsewhere-1-x.txt", tmp_path / ".value.txt"]
+    for other in others:
+        other.touch()
+    command = [sys.executable, "-c", WRITE, str(target)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        temporary = Path(process.stdout.readline().strip())
+        assert temporary.read_text() == "half"
+        # Of a living process.
+        write_text(target, "other")
+        assert temporary.exists()
+        process.send_signal(number)
+    assert process.returncode == (128 + number if number == signal.SIGTERM else -number)
+    assert temporary.exists() == (number == signal.SIGKILL)
+    write_text(target, "new")
+    assert sorted(tmp_path.iterdir()) == sorted([target, *others])
 
 
 def test_json_refuses_what_json_has_no_word_for(tmp_path):

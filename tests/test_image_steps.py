@@ -11,7 +11,7 @@ import yaml
 
 from tests.registry import with_registry
 from ttfm.cli import main
-from ttfm.files import read_arrays
+from ttfm.files import read_arrays, sha256
 from ttfm.planning import plan
 from ttfm.steps import common
 
@@ -200,6 +200,35 @@ def test_a_failed_training_is_failed_rows_with_its_reason(root):
     assert {(row["metric"], row["steps"]) for row in rows} >= {("fd-digits", "2"), ("straightness", "")}
     told = {(row["status"], row["reason"]) for row in rows if row["metric"] != "lpips-alex"}
     assert told == {("failed", "it broke")}
+
+
+@pytest.mark.parametrize("step", ["features", "score"])
+def test_a_flipped_byte_of_weights_is_found_before_they_are_used(step, root, capsys):
+    """Of a network of features, and of a trunk of LPIPS: here bytes that no network could be made of either."""
+    if step == "features":
+        weights, record = (root / "digits" / "classifier" / name for name in ("weights.safetensors", "record.json"))
+    else:
+        weights, record = (root / "weights" / f"lpips-alex.{ending}" for ending in ("safetensors", "json"))
+    before = weights.read_bytes(), record.read_bytes()
+    if step == "score":
+        weights.write_bytes(b"a trunk")
+        about = json.loads(before[1]) | {"status": "ok", "content_sha256": sha256(weights)}
+        record.write_text(json.dumps(about))
+    expected = sha256(weights)
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    found = sha256(weights)
+    with pytest.raises(SystemExit) as stop:
+        main(next(line for line in steps(root) if line.startswith(f"{step} ")).split())
+    aside = weights.with_name(f"damaged-{weights.name}")
+    assert aside.read_bytes() == content and not weights.exists()
+    aside.unlink()
+    weights.write_bytes(before[0])
+    record.write_bytes(before[1])
+    assert stop.value.code == 1
+    told = capsys.readouterr().err
+    assert f"{weights}: damaged weights: expected sha256 {expected}, found {found}; set aside as {aside.name}" in told
 
 
 def test_the_larger_images_are_the_fewer_pass_at_once():

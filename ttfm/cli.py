@@ -6,9 +6,13 @@ import argparse
 import importlib
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from ttfm.devices import take_gpus
@@ -127,7 +131,8 @@ def main(arguments: list[str] | None = None) -> None:
     if step in TRAININGS:
         _start_ranks(arguments)
     try:
-        options.run_all(runs)
+        with _tidy_end():
+            options.run_all(runs)
     except InterruptedTrainingError as error:
         logging.warning("%s", error)
         raise SystemExit(TRY_AGAIN) from None
@@ -139,6 +144,29 @@ def main(arguments: list[str] | None = None) -> None:
         if not (where := _exhausted(error)):
             raise
         _stop(_too_small(where, str(step), error))
+
+
+@contextmanager
+def _tidy_end() -> Iterator[None]:
+    """Let SIGTERM end the process as an error would, so that what it has begun to write is removed.
+
+    A training with a place for its state knows better what to do, as long as it trains.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        # Signals are the main thread's.
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    logging.warning("told to stop by %s", signal.Signals(number).name)
+    # As shells have it for processes that end by a signal.
+    raise SystemExit(128 + number)
 
 
 def _too_small(where: str, step: str, error: Exception) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import math
 import os
+import socket
 import tempfile
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
@@ -64,10 +66,19 @@ def require_content(path: str | Path, expected: str, what: str) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` that takes its place only when the block ends without an error."""
+    """Yield a temporary path beside ``path`` that takes its place only when the block ends without an error.
+
+    What processes of this machine that were killed had begun to write in its place is removed.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+    # Its name says whose it is.
+    prefix = f".{path.stem}.{socket.gethostname()}-"
+    for left in path.parent.glob(f"{glob.escape(prefix)}*{glob.escape(path.suffix)}"):
+        pid = left.name.removeprefix(prefix).partition("-")[0]
+        if pid.isdigit() and not alive(int(pid)):
+            left.unlink(missing_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{prefix}{os.getpid()}-", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -81,6 +92,17 @@ def replacing(path: str | Path) -> Iterator[Path]:
         _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process on this machine, whoever's it is."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _flush(path: Path) -> None:

@@ -10,7 +10,8 @@ import traceback
 from itertools import cycle
 from pathlib import Path
 
-from tests.faults.kinds import ONCE, TARGETS, Skipped, kills, prepare
+from tests.faults.bench import Skipped, prepare
+from tests.faults.kinds import ONCE, TARGETS, kills
 from ttfm.files import write_text
 from ttfm.provenance import device_name, now, source
 

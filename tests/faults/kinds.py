@@ -5,70 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import re
 import resource
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tests.faults.bench import Bench, Skipped, require
 from tests.faults.workspace import LIMIT, TOGETHER, Workspace, wait_until
 
 TRAINERS = ("teacher", "student")
-
-
-class Skipped(Exception):
-    """The fault cannot be injected here; why."""
-
-
-class Lost(AssertionError):
-    """Work, a number or the way back was lost; what."""
-
-
-def require(condition: object, what: str) -> None:
-    if not condition:
-        raise Lost(what)
-
-
-@dataclass
-class Bench:
-    """A workspace, the tables of its undisturbed run, and a source of random moments.
-
-    Attributes:
-        span: seconds of the undisturbed run.
-    """
-
-    workspace: Workspace
-    reference: dict[str, bytes]
-    random: random.Random
-    span: float
-
-    def completes(self, fault: str) -> None:
-        """The same command again ends well, with the numbers of the undisturbed run."""
-        status, output = self.workspace.run()
-        require(status == 0, f"the same command failed after {fault}: {output[-2000:]}")
-        self.unchanged(fault)
-
-    def unchanged(self, fault: str) -> None:
-        """The tables are those of the undisturbed run, and no state is left."""
-        require(self.workspace.tables() == self.reference, f"tables changed after {fault}")
-        require(self.workspace.page.is_file(), f"no page after {fault}")
-        found = (path for path in self.workspace.results.glob("**/state/**/*") if path.is_file())
-        left = [path for path in found if not path.name.startswith("damaged-")]
-        require(not left, f"states are left after {fault}: {left}")
-
-
-def prepare(folder: Path, seed: int) -> Bench:
-    """Run the experiment once, undisturbed."""
-    workspace = Workspace(folder)
-    started = time.monotonic()
-    status, output = workspace.run()
-    require(status == 0, output)
-    return Bench(workspace, workspace.tables(), random.Random(seed), time.monotonic() - started)
+OUT_OF_MEMORY = "(?i)out of memory|cannot allocate memory|MemoryError|bad_alloc|failed to map segment|start new thread"
+"""What is said where memory runs out: by a step, or by what ends it before it can say anything."""
 
 
 def kills(bench: Bench, target: str) -> Iterator[None]:
@@ -79,7 +30,7 @@ def kills(bench: Bench, target: str) -> Iterator[None]:
     """
     workspace = bench.workspace
     workspace.clear()
-    finished: dict[Path, int] = {}
+    finished: dict[Path, bytes] = {}
     left: dict[Path, int] = {}
     status = 1
     while status:
@@ -87,9 +38,9 @@ def kills(bench: Bench, target: str) -> Iterator[None]:
         with contextlib.suppress(subprocess.TimeoutExpired):
             run.wait(timeout=bench.random.uniform(0.05, 0.35) * bench.span)
         found: list[int] = []
-        while run.poll() is None and not found:
-            found = victims(workspace, run, target)
-        finished |= workspace.finished()
+        while run.poll() is None and not (found := victims(workspace, run, target)):
+            time.sleep(0.01)
+        finished = workspace.finished() | finished
         chosen = found if target == "everything" else found and [bench.random.choice(found)]
         hit = [pid for pid in chosen if _kill(pid)]
         status = run.wait(timeout=LIMIT)
@@ -100,8 +51,7 @@ def kills(bench: Bench, target: str) -> Iterator[None]:
     for training, step in left.items():
         resumed = json.loads((training / "record.json").read_text())["resumed"]
         require(resumed and max(resumed) >= step, f"{training} had a state of step {step} and went on from {resumed}")
-    again = [path for path, written in finished.items() if path.stat().st_mtime_ns != written]
-    require(not again, f"done twice after kills of {target}: {again}")
+    bench.once(f"kills of {target}", finished)
     bench.unchanged(f"kills of {target}")
 
 
@@ -141,6 +91,8 @@ def out_of_memory(bench: Bench) -> None:
         workspace.end(run)
         raise Skipped(str(error)) from None
     require(run.wait(timeout=LIMIT) != 0, "a trainer without memory came to its end")
+    output = workspace.log.read_text(errors="replace")
+    require(re.search(OUT_OF_MEMORY, output), f"that memory ran out is not named: {output[-2000:]}")
     bench.completes("memory ran out")
 
 
@@ -209,14 +161,20 @@ def read_only(bench: Bench) -> None:
         subprocess.run(["umount", "-l", str(target)], check=True)
 
 
-def damage(*files: str, downstream: Sequence[str] = ()) -> Callable[[Bench], None]:
-    """A byte of a finished result changes, its date does not; what was made of it, down to the page, is made again."""
+def damage(files: dict[str, str], downstream: Sequence[str]) -> Callable[[Bench], None]:
+    """A byte of a finished result changes, its date does not; what was made of it, down to the page, is made again.
+
+    Args:
+        files: results, each with a pattern of the records of the jobs that make it and what is made of it.
+        downstream: what was made of them, and is missing.
+    """
 
     def inject(bench: Bench) -> None:
         workspace = bench.workspace
         if workspace.tables() != bench.reference:
             bench.completes("another fault")
-        for file in files:
+        for file, remade in files.items():
+            finished = workspace.finished()
             path = workspace.results / file
             before = path.stat()
             content = bytearray(path.read_bytes())
@@ -228,7 +186,7 @@ def damage(*files: str, downstream: Sequence[str] = ()) -> Callable[[Bench], Non
             status, output = workspace.run()
             require(status != 0, f"damage to {file} was not noticed")
             require(f"{path.name}: damaged" in output, f"damage to {file} is not named: {output[-2000:]}")
-            bench.completes(f"damage to {file}")
+            bench.completes(f"damage to {file}", remade, finished)
             require(path.with_name(f"damaged-{path.name}").is_file(), f"damaged {file} was not set aside")
 
     return inject
@@ -324,13 +282,22 @@ FULL: dict[str, tuple[Callable[[Workspace], object], str]] = {
 """By what is to be written when there is no room: what is waited for, and the rules that fail."""
 # Snakemake makes what is missing only where something after it is to be made too.
 SCORES = ("ring/itvm/metrics.csv", "metrics.csv")
+SCORED = r"ring/itvm/evaluation\.json|collected\.json|tables/|figures/"
+"""The records of what scores students and all after it."""
 ONCE: dict[str, Callable[[Bench], None]] = {
     "disk full": disk_full,
     "read-only results": read_only,
     "out of memory": out_of_memory,
-    "damaged weights": damage("ring/itvm/0/weights.safetensors", downstream=SCORES),
-    "damaged arrays": damage("ring/data.npz", "ring/solution.npz", downstream=SCORES),
-    "damaged samples": damage("ring/itvm/0/samples.npz", downstream=("figures/record.json",)),
+    "damaged weights": damage({"ring/itvm/0/weights.safetensors": rf"ring/itvm/[01]/|{SCORED}"}, SCORES),
+    "damaged arrays": damage(
+        {
+            "ring/data.npz": rf"ring/data\.json|ring/baselines/|{SCORED}",
+            # Students follow their error against it while they train.
+            "ring/solution.npz": rf"ring/solution\.json|ring/itvm/|ring/baselines/|{SCORED}",
+        },
+        SCORES,
+    ),
+    "damaged samples": damage({"ring/itvm/0/samples.npz": SCORED}, ("figures/record.json",)),
     "damaged state": damaged_state,
     "orphan that ends": orphan_ends,
     "clock that was ahead": clock_jumps(2),

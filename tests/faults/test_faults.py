@@ -3,14 +3,23 @@
 import pytest
 
 from tests.faults.__main__ import table
-from tests.faults.kinds import ONCE, TARGETS, Lost, Skipped, kills, prepare, require
+from tests.faults.bench import Lost, Skipped, prepare, require
+from tests.faults.kinds import ONCE, TARGETS, kills
+from tests.faults.workspace import Workspace
 
 pytestmark = pytest.mark.workflow
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory):
+def prepared(tmp_path_factory):
     return prepare(tmp_path_factory.mktemp("faults") / "project", seed=1)
+
+
+@pytest.fixture
+def bench(prepared):
+    yield prepared
+    # What a test that failed has left at work.
+    prepared.workspace.end_all()
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -37,6 +46,24 @@ def test_a_changed_table_is_a_loss(bench):
         bench.unchanged("nothing")
     bench.reference[name] = content
     require(True, "")
+
+
+def test_a_record_that_was_written_again_is_a_loss_unless_the_fault_asked_for_it(bench):
+    finished = bench.workspace.finished()
+    bench.once("nothing", finished)
+    record = next(path for path in finished if path.parent.name == "teacher")
+    finished[record] += b"x"
+    bench.once("nothing", finished, remade="ring/teacher/")
+    with pytest.raises(Lost, match=r"done twice after nothing: \['ring/teacher/record.json'\]"):
+        bench.once("nothing", finished)
+
+
+def test_a_teacher_that_was_interrupted_is_unfinished(tmp_path):
+    workspace = Workspace(tmp_path / "project")
+    kept = workspace.results / "ring" / "teacher" / "state" / "0" / "step-000000007.json"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    assert workspace.unfinished() == {kept.parents[2]: 7}
 
 
 def test_the_table_sums_up_what_was_lost():

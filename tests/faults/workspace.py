@@ -61,7 +61,12 @@ class Workspace:
 
     def run(self) -> tuple[int, str]:
         """Exit status and output of the command."""
-        status = self.start().wait(timeout=LIMIT)
+        run = self.start()
+        try:
+            status = run.wait(timeout=LIMIT)
+        finally:
+            if run.poll() is None:
+                self.end(run)
         return status, self.log.read_text(errors="replace")
 
     def tables(self) -> dict[str, bytes]:
@@ -69,22 +74,25 @@ class Workspace:
         found = [*self.results.glob("metrics.csv"), *(self.results / "tables").glob("*.csv")]
         return {path.name: path.read_bytes() for path in found if path.stem not in TIMED}
 
-    def finished(self) -> dict[Path, int]:
-        """When the records of all jobs were written that Snakemake knows to have come to their end."""
+    def finished(self) -> dict[Path, bytes]:
+        """The records, which hold times, of all jobs that Snakemake knows to have come to their end."""
         found = {}
         for path in self.results.glob("**/*.json"):
             # Of a job that was left running when Snakemake was killed it knows nothing, and does it again.
             known = base64.urlsafe_b64encode(str(path.relative_to(self.folder)).encode()).decode()
             noted, begun = (self.folder / ".snakemake" / name / known for name in ("metadata", "incomplete"))
             if noted.is_file() and not begun.exists():
-                found[path] = path.stat().st_mtime_ns
+                found[path] = path.read_bytes()
         return found
 
     def unfinished(self) -> dict[Path, int]:
         """The newest step that there are whole states of, by the folders of trainings that have left no record."""
         found = {}
-        for seeds in (SEEDS[:TOGETHER], SEEDS[TOGETHER:]):
-            folders = [self.results / "ring" / "itvm" / str(seed) for seed in seeds]
+        for names in (
+            ["teacher"],
+            *([f"itvm/{seed}" for seed in part] for part in (SEEDS[:TOGETHER], SEEDS[TOGETHER:])),
+        ):
+            folders = [self.results / "ring" / name for name in names]
             kept = [{int(path.stem.split("-")[1]) for path in at.glob("state/*/step-*.json")} for at in folders]
             if whole := set.intersection(*kept):
                 found |= {at: max(whole) for at in folders if not (at / "record.json").exists()}

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 from tests.faults.workspace import LIMIT, SEEDS, TOGETHER, Workspace, wait_until
 from tests.slurm.cluster import NODES, Cluster
@@ -34,18 +35,19 @@ def main() -> None:
                 run = subprocess.Popen(
                     [*command, *more, *limits], cwd=remote.folder, env=environment, stdout=stream, stderr=stream
                 )
-            if not wait_until(lambda: all(cluster.running(node) for node in NODES) and both_kept(remote), run):
-                sys.exit(f"no two students were trained:\n{remote.log.read_text()}\n{told(remote)}\n{cluster.logs()}")
-            stopped, lost = (", ".join(cluster.running(node)) for node in NODES)
-            cluster.ask("scontrol", "requeue", stopped)
-            cluster.kill(NODES[1])
-            print(f"job {stopped} was pre-empted; {NODES[1]} died with job {lost}", flush=True)
-            status = run.wait(timeout=LIMIT)
-            if status:
-                sys.exit(
-                    f"the run by Slurm failed:\n{remote.log.read_text()[-6000:]}\n{told(remote)}\n{cluster.logs()}"
-                )
-            jobs = cluster.ask("squeue", "-h", "-t", "all", "-o", "%A %T").splitlines()
+            try:
+                if not wait_until(lambda: all(cluster.running(node) for node in NODES) and both_kept(remote), run):
+                    fail("no two students were trained", remote, cluster)
+                stopped, lost = (", ".join(cluster.running(node)) for node in NODES)
+                cluster.ask("scontrol", "requeue", stopped)
+                cluster.kill(NODES[1])
+                print(f"job {stopped} was pre-empted; {NODES[1]} died with job {lost}", flush=True)
+                if run.wait(timeout=LIMIT):
+                    fail("the run by Slurm failed", remote, cluster)
+                jobs = cluster.ask("squeue", "-h", "-t", "all", "-o", "%A %T").splitlines()
+            finally:
+                # However this ended: the folder is about to be removed.
+                remote.end(run)
         if remote.tables() != local.tables():
             sys.exit("the tables differ from those of the local run")
         resumed = {seed: read_json(remote.results / f"ring/itvm/{seed}/record.json")["resumed"] for seed in SEEDS}
@@ -54,6 +56,11 @@ def main() -> None:
         print(
             f"{len(jobs)} jobs by sbatch, trainings went on from steps {resumed}; the tables are those of the local run"
         )
+
+
+def fail(what: str, workspace: Workspace, cluster: Cluster) -> NoReturn:
+    """End with all that was told."""
+    sys.exit(f"{what}:\n{workspace.log.read_text()[-6000:]}\n{told(workspace)}\n{cluster.logs()}")
 
 
 def both_kept(workspace: Workspace) -> bool:

@@ -1,5 +1,8 @@
 """A broken training goes on as if it had never stopped; a state that is damaged or of another training is not used."""
 
+import errno
+import os
+
 import pytest
 import torch
 
@@ -128,6 +131,27 @@ def test_a_damaged_one_is_set_aside_and_the_one_before_serves(damage, ending, tm
     assert (states.folder / "damaged-step-000000002.json").is_file()
     # What is set aside is out of the way of later ones.
     saved(tmp_path, 2)
+    assert states.newest().step == 2
+
+
+def test_one_without_its_tensors_is_set_aside_too(tmp_path):
+    states = saved(tmp_path, 1, 2)
+    (states.folder / "step-000000002.safetensors").unlink()
+    assert states.newest().step == 1
+    assert (states.folder / "damaged-step-000000002.json").is_file()
+
+
+@pytest.mark.parametrize("reads", ["Path.read_text", "sha256"])
+def test_one_that_cannot_be_read_now_is_left_as_it_is(reads, tmp_path, monkeypatch):
+    states = saved(tmp_path, 1, 2)
+
+    def fail(*arguments, **more):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(f"ttfm.training.states.{reads}", fail)
+        with pytest.raises(OSError, match=r"Input/output error; .*left as it is.*step-000000002\.json"):
+            states.newest()
     assert states.newest().step == 2
 
 

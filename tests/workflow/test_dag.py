@@ -218,6 +218,16 @@ def test_trainings_in_pieces_chain_by_themselves_seeds_that_train_together_too(t
         assert json.loads((path / "record.json").read_text())["resumed"][:2] == [1, 2]
 
 
+def test_a_training_in_pieces_that_fails_is_not_tried_again(tmp_path, monkeypatch):
+    folder = checkout(tmp_path / "project")
+    monkeypatch.setenv("TTFM_TRAIN_AT_MOST", "100")
+    monkeypatch.setenv("TTFM_RANKS", "two")
+    output = snakemake(folder, *write(folder, POINTS), "--until", "teacher", check=False)
+    # As it is from a log that is shown once.
+    assert output.count("'two' is not a number of ranks") == 1
+    assert "Trying to restart" not in output
+
+
 def test_snapshots_starts_and_maps_reach_their_tables(tmp_path):
     folder = checkout(tmp_path / "project")
     config = json.loads(json.dumps(POINTS))

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from ttfm.exits import TRY_AGAIN, InterruptedTrainingError
+from ttfm.exits import GOES_ON, TRY_AGAIN, InterruptedTrainingError
 from ttfm.files import sha256
 from ttfm.steps.common import path_argument
 
@@ -95,9 +95,11 @@ class Keeper:
         if getattr(arguments, "train_at_most", None) and not all(folders):
             raise ValueError("--train-at-most needs --state, the folder from which the next run goes on")
         self._count = len(trainings)
+        self._ranks = ranks or Ranks()
+        # Sums over other seeds at once, or over other ranks, have numbers that differ in their rounding.
+        shared = {"together": self._count, "ranks": self._ranks.count}
         self.states = [
-            # Seeds that train together have numbers that differ in their rounding.
-            States(folder, identity(each, config | ({"together": self._count} if self._count > 1 else {}), device))
+            States(folder, identity(each, config | shared, device))
             for folder, (each, config) in zip(folders, trainings, strict=True)
             if folder
         ]
@@ -106,9 +108,10 @@ class Keeper:
         # Clocks of the day may jump; these do not.
         self._end = time.monotonic() + limit if limit else float("inf")
         self._due = time.monotonic() + self._every
-        self._ranks = ranks or Ranks()
         self._device = device
         self._steps = 0
+        # What there is of each training that all of them can go on from.
+        self._whole: list[tuple[Any, ...]] = [()] * self._count
         self._full = False
         self._signal = ""
         self._before: dict[signal.Signals, Any] = {}
@@ -136,6 +139,7 @@ class Keeper:
         for states, state in zip(self.states, found, strict=False):
             # One of some trainings only, whose steps are taken again.
             states.drop_after(state.step if state else -1)
+        self._whole = [_mark(state) if state else () for state in found]
         self._ranks.wait()
         return found if self._ranks.rank == 0 else self._newest()
 
@@ -143,16 +147,17 @@ class Keeper:
         if self._count == 1:
             return [self.states[0].newest()]
         kept = [list(states.whole()) for states in self.states]
+        last = [states[0] if states else None for states in kept]
+        if all(state is not None and state.numbers["alone"] for state in last):
+            # Each trains by itself, whatever step the others have come to.
+            return last
         for newest in kept[0]:
-            # Of what was saved at once: a process may die, or a disk fill up, between the states of two seeds.
-            saved = newest.numbers["saved"]
-            found = [next((state for state in states if state.numbers["saved"] == saved), None) for states in kept]
+            # Those that train together are at the same step, and would get other numbers from states of different ones.
+            # A process may die, or a disk fill up, between the states of two seeds.
+            found = [next((state for state in states if state.step == newest.step), None) for states in kept]
             if None not in found:
                 return found
-        last = [states[0] if states else None for states in kept]
-        # No save is whole. Those that trained together would get other numbers from states of different steps.
-        by_themselves = all(state is None or state.numbers["alone"] for state in last)
-        return last if by_themselves else [None] * self._count
+        return [None] * self._count
 
     def after_step(self, state: Callable[[], list[State]]) -> None:
         """Save ``state()``, the state of each training, if it is time to.
@@ -163,35 +168,29 @@ class Keeper:
         if not self.states:
             return
         before = time.monotonic()
-        stop = self._signal or ("the time limit" if before >= self._end else "")
-        due = before >= self._due
+        told, over, due = bool(self._signal), before >= self._end, before >= self._due
         if self._ranks.count > 1:
             # All of them save and stop after the same step, or none does. To agree makes a GPU wait.
             self._steps += 1
             if self._steps % AGREED:
                 return
-            stop = (stop or "another rank") if self._ranks.any(bool(stop), self._device) else ""
-            due = self._ranks.any(due, self._device)
+            told, over, due = self._ranks.any([told, over, due], self._device)
         # A disk that was full when the time was up is not tried again before the next state is due.
-        if not due and (self._full or not stop):
+        if not (told or due or (over and not self._full)):
             return
         found, saved = self._save(state)
-        step = min(each.step for each in found)
-        if self._ranks.count == 1:
-            # It may have been told to stop while it saved; several ranks agree on that after a later step.
-            stop = stop or self._signal
-        if stop:
-            saved = not self._ranks.any(not saved, self._device)
-        self._full = not saved
+        # One of them may have been told to stop while it saved, and only the first knows whether there was room.
+        told, self._full = self._ranks.any([bool(self._signal), not saved], self._device)
         after = time.monotonic()
         self._due = after + max(self._every, (after - before) / COST)
-        if stop and saved:
+        step = min(each.step for each in found)
+        by = self._signal or ("another rank" if told else "the time limit")
+        if (told or over) and not self._full:
             raise InterruptedTrainingError(
-                f"stopped by {stop} after step {step}; the state is kept in {self.states[0].folder}, and the same"
-                " command goes on from it"
+                f"stopped by {by} after step {step}; the state is kept in {self.states[0].folder}, and {GOES_ON}"
             )
-        if stop and self._signal:
-            raise InterruptedTrainingError(f"stopped by {stop} after step {step}; its state could not be saved")
+        if told:
+            raise InterruptedTrainingError(f"stopped by {by} after step {step}; its state could not be saved")
 
     def keep(self, state: Callable[[], list[State]]) -> None:
         """Save ``state()``, the state of each training at its end, and drop all earlier ones."""
@@ -203,19 +202,30 @@ class Keeper:
         """The state of each training, and whether all of them were saved by this rank, if that is its task."""
         # On every rank: it may find that a step was not finite, which must end them all.
         found = state()
-        for each in found:
-            each.numbers["saved"] = [state.step for state in found]
         if self._ranks.rank:
             return found, True
+        # Of trainings one after another only one has changed since the last time.
+        marks = [_mark(each) for each in found]
+        new = [mark != whole for mark, whole in zip(marks, self._whole, strict=True)]
         # Every one of them or none: earlier ones go when there are later ones to go on from.
-        stored = [states.save(each, prune=False) for states, each in zip(self.states, found, strict=True)]
+        stored = [
+            not changed or states.save(each, prune=False)
+            for states, each, changed in zip(self.states, found, new, strict=True)
+        ]
         saved = all(stored)
-        for states, each in zip(self.states, found, strict=True):
+        for states, each, whole in zip(self.states, found, self._whole, strict=True):
             if saved:
                 states.prune()
-            else:
+            elif whole[:1] != (each.step,):
                 states.drop_after(each.step - 1)
+        if saved:
+            self._whole = marks
         return found, saved
+
+
+def _mark(state: State) -> tuple[Any, ...]:
+    """What a state's file is known by, its step first: one training has no two of them that differ and share it."""
+    return state.step, state.numbers.get("status"), state.numbers.get("alone")
 
 
 def identity(arguments: argparse.Namespace, config: dict[str, Any], device: str) -> str:

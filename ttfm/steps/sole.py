@@ -10,12 +10,13 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 log = logging.getLogger("ttfm")
 
+PACKAGE = __name__.partition(".")[0].encode()
 PAUSE = 0.2
 """Seconds between two looks whether the folder is free."""
 
@@ -56,11 +57,13 @@ def sole(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
+            # Whoever still looks at it must not tell somebody to stop who has this number after this process.
+            file.truncate(0)
             path.unlink(missing_ok=True)
 
 
 def _tell(file: IO[str]) -> bool:
-    """Tell the owner of a lock to stop; whether it is known yet who that is."""
+    """Tell the owner of a lock to stop, if that is ours to do; whether it is known yet who it is."""
     file.seek(0)
     try:
         owner = json.loads(file.read())
@@ -69,10 +72,26 @@ def _tell(file: IO[str]) -> bool:
     if owner["host"] != socket.gethostname():
         log.warning("process %d on %s trains into the same folder; waiting for it", owner["pid"], owner["host"])
         return True
+    if not _is_ours(owner["pid"]):
+        # It died with its name still there, and somebody else is about to write theirs.
+        return False
     log.warning("process %d trains into the same folder; it is told to keep its state and stop", owner["pid"])
-    with suppress(ProcessLookupError):
+    try:
         os.kill(owner["pid"], signal.SIGTERM)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        log.warning("process %d is another user's and cannot be told; waiting for it", owner["pid"])
     return True
+
+
+def _is_ours(pid: int) -> bool:
+    """Whether a process runs this package; on systems that do not say, yes."""
+    try:
+        # After the interpreter, which may lie in a folder of this name.
+        return PACKAGE in Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[2]
+    except OSError:
+        return not Path("/proc/self/cmdline").exists()
 
 
 def _still(file: IO[str], path: Path) -> bool:

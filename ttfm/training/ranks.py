@@ -8,7 +8,7 @@ those see one evaluation of one module, while a loss evaluates its network sever
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,9 +51,11 @@ class Ranks:
         for weight, part in zip(moved, flat.split([weight.numel() for weight in moved]), strict=True):
             weight.grad = part.view_as(weight)
 
-    def any(self, flag: bool, device: torch.device | str) -> bool:
-        """Whether some rank says so."""
-        return bool(self.sum(torch.tensor(float(flag), device=device))) if self.count > 1 else flag
+    def any(self, flags: Sequence[bool], device: torch.device | str) -> list[bool]:
+        """Of each flag, whether some rank has it set, the same on all of them."""
+        if self.count == 1:
+            return [*flags]
+        return [total > 0 for total in self.sum(torch.tensor(flags, dtype=torch.float32, device=device)).tolist()]
 
     def wait(self) -> None:
         """Go on when all ranks have come here."""

@@ -101,6 +101,9 @@ class States:
 
         Files that are damaged are set aside, with a message. Only for the one process that trains: what another that
         was killed has left half-written is removed.
+
+        Raises:
+            OSError: naming the file, if it could not be read; what it holds may be good.
         """
         self._sweep()
         any_whole = False
@@ -116,8 +119,15 @@ class States:
                 if (found := sha256(tensors)) != about["sha256"]:
                     raise ValueError(f"expected sha256 {about['sha256']} of its tensors, found {found}")
                 state = State(about["step"], load_file(tensors, device="cpu"), about["numbers"])
-            except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+            except (FileNotFoundError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
                 _set_aside(path, error)
+            except OSError as error:
+                # The disk, or the way to it, may be well again in a minute.
+                raise OSError(
+                    error.errno,
+                    f"{error.strerror or error}; this state is left as it is, and the same command tries again",
+                    str(path),
+                ) from error
             else:
                 any_whole = True
                 yield state

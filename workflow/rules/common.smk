@@ -14,6 +14,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir)))
 
 from ttfm.devices import visible_gpus
+from ttfm.exits import GOES_ON
 from ttfm.experiment import ExperimentError
 from ttfm.files import sha256
 from ttfm.locks import claim, tidy
@@ -74,6 +75,32 @@ def group_name(seeds):
 # Processes that train one network together. What is no number is refused by the trainings, in words.
 RANKS = os.environ.get("TTFM_RANKS", "1")
 RANKS = int(RANKS) if RANKS.isdigit() else 1
+
+
+# Pieces that a training may come in.
+PIECES = 100
+
+
+def trying_again(handle):
+    """Snakemake's (9.27) way to handle a failed job, but that one which was interrupted with its state kept has more tries.
+
+    Snakemake has one number of tries for all failures of a rule's jobs. How a job ended, on whatever machine, stands in
+    its log.
+    """
+
+    def handled(job, **more):
+        logs = [Path(log) for log in job.log if Path(log).exists()]
+        if job.is_group() or not any(GOES_ON in log.read_text(errors="replace") for log in logs):
+            handle(job, **more)
+            return
+        times, job.rule.restart_times = job.rule.restart_times, PIECES - 1
+        try:
+            handle(job, **more)
+        finally:
+            job.rule.restart_times = times
+
+    return handled
+
 
 NOTHING = "(?!)"
 # Bytes of generated images per set above which they are deleted once they are scored.
