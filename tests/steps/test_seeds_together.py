@@ -98,7 +98,7 @@ def test_each_goes_on_from_the_student_of_its_seed(root):
 
 def test_seeds_that_were_stopped_go_on_together(root):
     made = root / "ring" / "cd-stopped"
-    states = ["--state", *(str(made / str(seed) / "state") for seed in SEEDS), "--train-at-most", "0.02"]
+    states = ["--state", *(str(made / str(seed) / "state") for seed in SEEDS), "--train-at-most", "0.001"]
     calls = 0
     while True:
         calls += 1
@@ -123,7 +123,7 @@ def test_seeds_that_trained_together_do_not_go_on_alone(root, monkeypatch):
     made = root / "ring" / "cd-parted"
     states = ["--state", *(str(made / str(seed) / "state") for seed in SEEDS)]
     with pytest.raises(SystemExit) as end:
-        train(root, "cd", "parted", SEEDS, *states, "--train-at-most", "0.02")
+        train(root, "cd", "parted", SEEDS, *states, "--train-at-most", "0.001")
     assert end.value.code == TRY_AGAIN
     monkeypatch.setattr("ttfm.training.together.together", lambda trainers, tried: None)
     with pytest.raises(RuntimeError, match="cannot go on so; the log says why"):
@@ -136,7 +136,7 @@ def test_a_seed_that_failed_stays_so_when_the_others_go_on(root):
     made = root / "ring" / "cd-failed"
     states = ["--state", *(str(made / str(seed) / "state") for seed in SEEDS)]
     with pytest.raises(SystemExit):
-        train(root, "cd", "failed", SEEDS, *states, "--train-at-most", "0.02")
+        train(root, "cd", "failed", SEEDS, *states, "--train-at-most", "0.001")
     (newest,) = list((made / "1" / "state").glob("*/step-*.json"))[-1:]
     about = read_json(newest)
     del about["seal"]
