@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from ttfm.flow.flow_map import FlowMap
 from ttfm.networks import products
 from ttfm.networks.dual import Linear
 from ttfm.networks.mlp import MLP
@@ -59,9 +60,7 @@ def test_a_network_has_the_same_derivatives(by):
     found = []
     for onednn in (False, True):
         by(onednn)
-        with torch.autograd.forward_ad.dual_level():
-            duals = [torch.autograd.forward_ad.make_dual(value, torch.ones_like(value)) for value in (s, t, x)]
-            value, tangent = torch.autograd.forward_ad.unpack_dual(network(*duals))
+        value, tangent = FlowMap(network).eulerian(s, t, x, torch.ones_like(x))
         gradients = torch.autograd.grad((value + tangent).square().sum(), list(network.parameters()), allow_unused=True)
         found.append([value, tangent, *(gradient for gradient in gradients if gradient is not None)])
     assert len(found[0]) > 8

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from ttfm.networks.products import product
+from ttfm.networks.products import product, product_gradients
 
 EPSILON = 1e-6
 """Added to a variance before its root is taken."""
@@ -40,14 +40,8 @@ class _LinearOfDual(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = gradients
         x, weight = ctx.saved_tensors
-        wants_x, wants_weight, wants_bias = ctx.needs_input_grad
-        return (
-            product(gradient, weight.mT, None) if wants_x else None,
-            product(gradient.mT, x.mT, None) if wants_weight else None,
-            gradient.sum(-2) if wants_bias else None,
-        )
+        return product_gradients(gradients[0], x, weight, ctx.needs_input_grad)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:

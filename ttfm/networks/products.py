@@ -7,6 +7,7 @@ rounding, and mostly to the bit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -52,6 +53,24 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return _two(x.reshape(-1, x.shape[-1]), weight, bias).unflatten(0, x.shape[:-1])
 
 
+def product_gradients(
+    gradient: Tensor, x: Tensor, weight: Tensor, wanted: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """The gradients of :func:`product` by x, weight and bias, those that are ``wanted``.
+
+    Args:
+        gradient: that of its value, a matrix or n of them.
+        x: likewise.
+        weight: as of :func:`product`.
+        wanted: whether each of the three is.
+    """
+    return (
+        product(gradient, weight.mT, None) if wanted[0] else None,
+        product(gradient.mT, x.mT, None) if wanted[1] else None,
+        gradient.sum(-2) if wanted[2] else None,
+    )
+
+
 def _suits(x: Tensor, weight: Tensor) -> bool:
     # torch's compiler has products of its own.
     return (
@@ -85,11 +104,5 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = gradients
         x, weight = ctx.saved_tensors
-        wants_x, wants_weight, wants_bias = ctx.needs_input_grad
-        return (
-            _two(gradient, weight.mT, None) if wants_x else None,
-            _two(gradient.mT, x.mT, None) if wants_weight else None,
-            gradient.sum(0) if wants_bias else None,
-        )
+        return product_gradients(gradients[0], x, weight, ctx.needs_input_grad)
