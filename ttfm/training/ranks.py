@@ -7,6 +7,7 @@ those see one evaluation of one module, while a loss evaluates its network sever
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -69,4 +70,11 @@ def join(device: str) -> Ranks:
         return Ranks()
     if not distributed.is_initialized():
         distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        # A process whose group is still there when it ends may be ended by the group's threads, with an error.
+        atexit.register(_leave)
     return Ranks(distributed.get_rank(), distributed.get_world_size())
+
+
+def _leave() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
