@@ -63,7 +63,7 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return
-    # The second alone would be moved by the first array that exceeds it.
+    # Either alone ends glibc's own adjustment of both and leaves the other at its small default, which is worse.
     mallopt(_TRIM_THRESHOLD, KEPT)
     mallopt(_MMAP_THRESHOLD, LARGE)
 

@@ -37,7 +37,7 @@ class TrainingOptions:
             "bfloat16" on a GPU and on a CPU that has them, "float32" on another, and the record says which it was.
         compile: whether torch's compiler fuses the networks' plain evaluations, forwards and back; forward-mode
             derivatives and what is around the networks stay as they are. It takes a minute or more per network and size
-            of batch, and was measured on CPUs alone, where it does not pay. Not for networks with classes.
+            of batch, and was measured on one CPU alone, where it did not pay. Not for networks with classes.
         channels_last: whether weights of convolutions and images lie channel by channel in memory, which tensor cores
             want; null: on a GPU.
         ema: decay of the evaluation EMA. Of several, the first is evaluated and stored as the weights, the others are
