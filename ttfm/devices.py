@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import TextIO
 
+from ttfm.interpreter import without_collector
+
 KEPT, LARGE = 2**30, 2**28
 """Bytes of freed memory that stay with the process; and the size from which an array goes back at once."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -29,7 +31,8 @@ def pick_device(wanted: str) -> str:
     Raises:
         ValueError: if a GPU is asked for and there is none, or torchrun started more ranks than there are.
     """
-    import torch
+    with without_collector():
+        import torch
 
     # Sums over several threads have no fixed order; a step run by hand gives the workflow's numbers.
     # The variable may list one number per nesting level.
