@@ -4,15 +4,17 @@ VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 STAMP := $(VENV)/.installed
 CORES ?= all
-EXPERIMENT ?= workflow/experiments/default.yaml
+# The name of one of workflow/experiments, or a file.
+EXPERIMENT ?= default
+FILE = $(or $(wildcard workflow/experiments/$(EXPERIMENT).yaml),$(EXPERIMENT))
 # The workflow's jobs call `python`: the environment's own.
 export PATH := $(BIN):$(PATH)
 
 .PHONY: report test lint types faults slurm-test bench env clean-env
 
-report: env  ## Run an experiment (EXPERIMENT=FILE) and print the path of its page.
-	@$(BIN)/snakemake --cores $(CORES) --configfile $(EXPERIMENT)
-	@$(BIN)/python -c 'import sys, yaml, pathlib; print("The report:", pathlib.Path("report", yaml.safe_load(open(sys.argv[1]))["name"], "index.html").resolve())' $(EXPERIMENT)
+report: env  ## Run an experiment (EXPERIMENT=NAME or FILE) and print the path of its page.
+	@$(BIN)/snakemake --cores $(CORES) --configfile $(FILE)
+	@$(BIN)/python -c 'import sys, yaml, pathlib; print("The report:", pathlib.Path("report", yaml.safe_load(open(sys.argv[1]))["name"], "index.html").resolve())' $(FILE)
 
 test: env lint types  ## Lint, format, types, and all tests, a real small experiment among them.
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 12

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -113,7 +114,7 @@ def sliced_w2(x: Tensor | Points, y: Tensor | Points, n_projections: int = 256, 
     if len(x) != len(y):
         raise ValueError(f"sliced_w2 pairs sorted points and needs sets of equal size, not {len(x)} and {len(y)}")
     theta = directions(x.rows.shape[1], n_projections, seed).to(x.rows.device)
-    gaps = (theta @ x.rows.T).sort(dim=1).values - (theta @ y.rows.T).sort(dim=1).values
+    gaps = _sorted(theta @ x.rows.T) - _sorted(theta @ y.rows.T)
     return gaps.square().mean().sqrt().item()
 
 
@@ -121,6 +122,12 @@ def directions(dimension: int, count: int, seed: int) -> Tensor:
     """``count`` directions, uniform on the unit sphere, shape ``(count, dimension)``, float64 on the CPU."""
     normal = torch.randn(count, dimension, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return normal / normal.norm(dim=1, keepdim=True)
+
+
+def _sorted(values: Tensor) -> Tensor:
+    """``values`` with every row in ascending order."""
+    # On a CPU, NumPy sorts by vector instructions, several times as fast as torch.
+    return torch.from_numpy(np.sort(values.numpy())) if values.device.type == "cpu" else values.sort(dim=1).values
 
 
 def _points(x: Tensor | Points, y: Tensor | Points) -> tuple[Points, Points]:

@@ -219,7 +219,8 @@ class Together:
         took = (seconds(device) - started) / len(self.trainers)
         for place, trainer in enumerate(self.trainers):
             trainer.meter.add(step + 1, list(values), table[:, place])
-            trainer.meter.look()
+            if trainer.row_due(step + 1):
+                trainer.meter.look()
             self._hand_over(trainer)
             trainer.account(step, list(values), took)
         self._forget()
