@@ -102,6 +102,7 @@ class Together:
                     moments = getattr(trainer.optimizer, name)
                     own[index][place].copy_(moments[index])
                     moments[index] = own[index][place]
+        self._their_steps = [steps for trainer in trainers for steps in trainer.optimizer.steps]
         if not tried:
             self._try()
 
@@ -216,6 +217,7 @@ class Together:
             average.update()
         if self.target_average and not self.loss.stages:
             self.target_average.update()
+        torch._foreach_copy_(self._their_steps, self.optimizer.steps * len(self.trainers))
         took = (seconds(device) - started) / len(self.trainers)
         for place, trainer in enumerate(self.trainers):
             trainer.meter.add(step + 1, list(values), table[:, place])
@@ -232,8 +234,6 @@ class Together:
             own.updates = average.updates
         if self.target_average and trainer.target_average:
             trainer.target_average.updates = self.target_average.updates
-        for steps, mine in zip(trainer.optimizer.steps, self.optimizer.steps, strict=True):
-            steps.copy_(mine)
         trainer.teacher_calls += self.asked // len(self.trainers)
         for model, theirs in ((self.student, trainer.student), (self.target, trainer.target)):
             if model is not None and theirs is not None:
