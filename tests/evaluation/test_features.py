@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from ttfm.data import digits
 from ttfm.evaluation import classifier, features
@@ -50,6 +51,23 @@ def test_features_are_those_of_the_classifier_on_quantised_images(classifier_fil
     assert found.shape == (898, 64) and found.dtype == np.float32
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5, atol=1e-6)
     assert found.std() > 0.1
+
+
+def test_one_network_serves_many_sets_until_its_file_changes(classifier_file, pixels, tmp_path, monkeypatch):
+    loaded = []
+    create = features.create_feature_extractor
+    monkeypatch.setattr(
+        features, "create_feature_extractor", lambda *args, **more: loaded.append(args) or create(*args, **more)
+    )
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(classifier_file.read_bytes())
+    first = features.extract(pixels[:8], EXTRACTOR, path)["64"]
+    features.extract(pixels[8:16], EXTRACTOR, path)
+    assert len(loaded) == 1
+    weights = {name: value * 1.5 for name, value in load_file(path).items()}
+    save_file(weights, path)
+    assert not np.array_equal(features.extract(pixels[:8], EXTRACTOR, path)["64"], first)
+    assert len(loaded) == 2
 
 
 def test_features_repeat_and_do_not_depend_on_the_batch(classifier_file, pixels):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -144,6 +145,18 @@ def test_statistics_stand_for_their_features():
     np.testing.assert_allclose(fitted.sigma, np.cov(a.astype(np.float64), rowvar=False), rtol=1e-12)
     assert fitted.count == 300
     assert frechet_from_statistics(fitted, statistics(b)) == frechet_distance(a, b)
+
+
+def test_the_root_of_a_reference_is_taken_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    reference, *sets = (statistics(rng.standard_normal((200, 5))) for _ in range(4))
+    asked = []
+    eigh = np.linalg.eigh
+    monkeypatch.setattr(np.linalg, "eigh", lambda matrix: asked.append(matrix) or eigh(matrix))
+    found = [frechet_from_statistics(one, reference) for one in sets]
+    assert len(asked) == 1
+    np.testing.assert_allclose(reference.root @ reference.root, reference.sigma, atol=1e-12)
+    assert found == [frechet_from_statistics(one, replace(reference)) for one in sets]
 
 
 def test_the_extrapolation_is_nearer_to_the_truth_than_any_finite_sample():

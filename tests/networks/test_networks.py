@@ -104,6 +104,24 @@ def test_a_velocity_learned_on_the_diagonal_is_the_map_at_step_zero(name):
     assert torch.equal(network(s, s, x), network(s, s + 0.4, x))
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_a_velocity_is_the_map_over_an_empty_interval_to_the_bit(name):
+    build, shape = CASES[name]
+    torch.manual_seed(0)
+    network = build()
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    t, x = torch.rand(4), torch.randn(4, *shape)
+    with torch.no_grad():
+        assert torch.equal(network(t, t, x), network(t, t.clone(), x))
+    output = network(t, t, x)
+    assert torch.equal(output, network(t, t.clone(), x))
+    # An optimizer leaves out a weight without a gradient, and would then forget what it knows of it at another pace.
+    output.sum().backward()
+    (gap,) = (value.grad for key, value in network.named_parameters() if key.endswith("gap.weight"))
+    assert gap is not None and not gap.any()
+
+
 LAYERS = {
     "linear of tokens": (lambda bias: (Linear(5, 3, bias=bias), nn.Linear(5, 3, bias=bias)), (4, 7, 5)),
     "linear": (lambda bias: (Linear(5, 3, bias=bias), nn.Linear(5, 3, bias=bias)), (4, 5)),

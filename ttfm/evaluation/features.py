@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch_fidelity.utils import create_feature_extractor
 
 from ttfm.evaluation.extractors import EXTRACTORS
@@ -49,8 +50,8 @@ def extract(
     about = EXTRACTORS[extractor]
     if not len(images):
         raise ValueError("there are no images to take features of")
-    settings = {"feature_extractor_weights_path": weights_path, "verbose": False}
-    network = create_feature_extractor(extractor, list(about.layers), cuda=device != "cpu", **settings)
+    path = Path(weights_path)
+    network = _network(extractor, path, path.stat().st_mtime_ns, device)
     found: dict[str, np.ndarray] = {}
     start = 0
     for piece in pieces(images, batch or about.batch, device):
@@ -60,6 +61,13 @@ def extract(
             kept[start : start + len(piece)] = values.cpu().numpy()
         start += len(piece)
     return found
+
+
+@lru_cache(maxsize=1)
+def _network(extractor: str, weights_path: Path, _written: int, device: str) -> nn.Module:
+    """The network of an extractor, kept: a step takes features of many sets by one. Another file is read anew."""
+    settings = {"feature_extractor_weights_path": weights_path, "verbose": False}
+    return create_feature_extractor(extractor, list(EXTRACTORS[extractor].layers), cuda=device != "cpu", **settings)
 
 
 def extractor_name(extractor: str, weights_path: str | Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -41,6 +42,12 @@ class Statistics:
     mu: np.ndarray
     sigma: np.ndarray
     count: int
+
+    @cached_property
+    def root(self) -> np.ndarray:
+        """The symmetric square root of the covariance, kept: a reference meets many sets of samples."""
+        values, vectors = np.linalg.eigh(self.sigma)
+        return (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
 
 
 def statistics(features: np.ndarray) -> Statistics:
@@ -86,9 +93,7 @@ def frechet_from_statistics(a: Statistics, b: Statistics) -> float:
             )
     difference = a.mu - b.mu
     # The product of the covariances has the eigenvalues of the symmetric matrix r A r, r being the root of B.
-    values, vectors = np.linalg.eigh(b.sigma)
-    root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
-    product = np.linalg.eigvalsh(root @ a.sigma @ root).clip(min=0)
+    product = np.linalg.eigvalsh(b.root @ a.sigma @ b.root).clip(min=0)
     return float(difference @ difference + np.trace(a.sigma) + np.trace(b.sigma) - 2 * np.sqrt(product).sum())
 
 

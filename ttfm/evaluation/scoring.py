@@ -30,11 +30,11 @@ class Scorer:
     """Scores sets of points against a problem's reference set and the teacher's fine ODE solution.
 
     Args:
-        reference: real samples, shape ``(N, *shape)``.
+        reference: real samples, shape ``(N, *shape)``, as points where several scorers share them.
         solution: the fine solution from the evaluation noise, shape ``(N, *shape)``; index i belongs to noise i.
     """
 
-    reference: Tensor
+    reference: Tensor | distances.Points
     solution: Tensor
 
     def _measured(self, samples: Tensor, metric: str, measure: Callable[..., float], *arguments: Any) -> Row:

@@ -47,12 +47,15 @@ class TimeEmbedding(nn.Module):
             return self._embed(s, t)
 
     def _embed(self, s: Tensor, t: Tensor) -> Tensor:
-        s, d = s[:, None], (t - s)[:, None]
         frequencies = self.omega[:, None]
-        angle, turn = linear(s, frequencies), linear(d, frequencies)
-        start = torch.cat([s, angle.sin(), angle.cos()], dim=1)
-        gap = torch.cat([d, turn.sin(), 1 - turn.cos()], dim=1)
-        return self.start(start) + self.gap(gap)
+        angle = linear(s[:, None], frequencies)
+        start = self.start(torch.cat([s[:, None], angle.sin(), angle.cos()], dim=1))
+        if s is t and not (torch.is_grad_enabled() and self.gap.weight.requires_grad):
+            # A velocity is asked for: the gap adds zero. Where it is trained, its gradient of zero is one all the same.
+            return start
+        d = (t - s)[:, None]
+        turn = linear(d, frequencies)
+        return start + self.gap(torch.cat([d, turn.sin(), 1 - turn.cos()], dim=1))
 
 
 class LabelEmbedding(nn.Module):

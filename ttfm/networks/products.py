@@ -47,10 +47,10 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if weight.ndim == 2:
             return nn.functional.linear(x, weight, bias)
         return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
-    if weight.ndim == 3:
-        biases = [None] * len(x) if bias is None else bias.unbind()
-        return torch.stack([_two(*factors) for factors in zip(x.unbind(), weight.unbind(), biases, strict=True)])
-    return _two(x.reshape(-1, x.shape[-1]), weight, bias).unflatten(0, x.shape[:-1])
+    factors = (x if weight.ndim == 3 else x.reshape(-1, x.shape[-1]), weight, bias)
+    learned = torch.is_grad_enabled() and any(factor is not None and factor.requires_grad for factor in factors)
+    found = _Product.apply(*factors) if learned else _onednn(*factors)
+    return found if weight.ndim == 3 else found.unflatten(0, x.shape[:-1])
 
 
 def product_gradients(
@@ -83,15 +83,12 @@ def _suits(x: Tensor, weight: Tensor) -> bool:
     )
 
 
-def _two(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """The product x W^T + b of a matrix x."""
-    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
-        return _Product.apply(x, weight, bias)
-    return _onednn(x, weight, bias)
-
-
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    """The product x W^T + b of a matrix, or of n of them."""
+    if weight.ndim == 2:
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    biases = [None] * len(x) if bias is None else bias.unbind()
+    return torch.stack([_onednn(*factors) for factors in zip(x.unbind(), weight.unbind(), biases, strict=True)])
 
 
 class _Product(torch.autograd.Function):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttfm.devices import pick_device
@@ -26,6 +28,8 @@ from ttfm.steps.trained import Row, Trained, student_arguments
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from ttfm.evaluation.distances import Points
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +76,14 @@ def _run(arguments: argparse.Namespace, tables: Tables) -> None:
     tables.add(arguments.maps, [who | row for row in maps], MAP_COLUMNS)
 
 
+@cache
+def _reference(data: Path) -> Points:
+    """The reference set, whose sums over its own pairs are every seed's."""
+    from ttfm.evaluation.distances import Points
+
+    return Points.of(tensors(data)["reference"])
+
+
 @dataclass
 class _Evaluation(Trained):
     """One trained student and what it is measured against."""
@@ -81,7 +93,7 @@ class _Evaluation(Trained):
         self.x0: Tensor = self.solution["x0"].to(self.device)
         from ttfm.evaluation.scoring import Scorer
 
-        self.scorer = Scorer(tensors(self.arguments.data)["reference"], self.solution["x1"])
+        self.scorer = Scorer(_reference(self.arguments.data), self.solution["x1"])
 
     def final(self, arrays: dict[str, Any]) -> Iterator[Row]:
         """Every metric of the trained student; the samples to show go into ``arrays``."""

@@ -145,7 +145,7 @@ class Trainer:
         stream = self.draws.stream(part)
         source, x1, labels = self.draws.take(step, device, part)
         x0 = self.source.sample(lambda _: torch.randn(x1.shape, generator=source, device=device))
-        s, t = torch.rand(2, len(x1), generator=source, device=device).sort(dim=0).values
+        s, t = torch.aminmax(torch.rand(2, len(x1), generator=source, device=device), dim=0)
         progress = step / self.options.iterations
         if not (self.loss.offline and self.trajectories):
             return Batch(x0, x1, s, t, source, progress, labels=self._with_null(labels, step, device, stream))
