@@ -54,3 +54,17 @@ def test_output_that_cannot_be_written_is_no_success():
         done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode != 0
     assert "No space left" in done.stderr
+
+
+def test_records_of_one_process_share_out_its_cpu_time():
+    code = """
+import time
+from ttfm.provenance import cpu_seconds
+first = cpu_seconds()
+while time.process_time() < first + 0.2:
+    pass
+second = cpu_seconds()
+assert first > 0 and 0.19 < second < 1, (first, second)
+assert abs(first + second - time.process_time()) < 0.05
+"""
+    assert python(code).returncode == 0

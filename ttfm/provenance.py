@@ -6,6 +6,7 @@ import platform
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
@@ -75,6 +76,17 @@ def peak_memory_mb(device: str) -> float:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
+_recorded = 0.0
+"""CPU time of this process that a record has already."""
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process since its start or the last record, in seconds: a record's own part of it."""
+    global _recorded
+    since, _recorded = _recorded, time.process_time()
+    return round(_recorded - since, 3)
+
+
 def device_name(device: str) -> str:
     """A device as a table shows it: "cpu" with the processor's name, or the GPU's name."""
     if device.startswith("cuda"):
@@ -114,5 +126,6 @@ def record(config: dict[str, Any], device: str, started: str, files: Iterable[st
         "device": device_name(device),
         "started": started,
         "finished": now(),
+        "cpu_seconds": cpu_seconds(),
         "peak_memory_mb": peak_memory_mb(device),
     }

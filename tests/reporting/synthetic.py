@@ -284,6 +284,7 @@ def _records(folder: Path, students: dict[str, tuple]) -> None:
                     "status": "failed" if failed else "ok",
                     "reason": REASON if failed else "",
                     "seconds": 100.0 + seed,
+                    "cpu_seconds": 125.0,
                     "started": f"2026-01-01T10:{10 * seed:02d}:00+00:00",
                     "finished": f"2026-01-01T10:{10 * seed + 5:02d}:00+00:00",
                     "commit": COMMIT,

@@ -55,6 +55,30 @@ def test_provenance(data):
     assert found["seeds"] == {"8-Gaussian ring": "0, 1 and 2", "Digits": "0, 1 and 2"}
 
 
+def test_the_share_of_training_steps_is_of_the_time_that_their_own_clock_measures(tmp_path):
+    folder = synthetic.write(tmp_path / "shares", measured=True)
+    assert provenance(inputs.load(folder))["steps_share"] == pytest.approx(3030 / (30 * 125))
+    (folder / "tables").mkdir(exist_ok=True)
+    report = {"started": "2026-01-01T11:00:00+00:00", "cpu_seconds": 50.0}
+    (folder / "tables" / "record.json").write_text(json.dumps(report), encoding="utf-8")
+    assert provenance(inputs.load(folder))["steps_share"] == pytest.approx(3030 / (30 * 125 + 50))
+    path = next(folder.rglob("0/record.json"))
+    record = json.loads(path.read_text(encoding="utf-8"))
+
+    def share(**changed):
+        path.write_text(json.dumps(record | changed), encoding="utf-8")
+        found = provenance(inputs.load(folder))
+        return found["steps_share"], found["clock"]
+
+    # A record of an earlier version has no such time, and that of an interrupted training lacks a part of it.
+    path.write_text(json.dumps({key: record[key] for key in record if key != "cpu_seconds"}), encoding="utf-8")
+    assert provenance(inputs.load(folder))["steps_share"] is None
+    assert share(resumed=[40]) == (None, "CPU time")
+    total = sum(job["seconds"] for job in provenance(inputs.load(folder))["jobs"])
+    expected = pytest.approx(3030 / total) if total else None
+    assert share(device="cuda (NVIDIA H200)") == (expected, "time")
+
+
 @pytest.fixture
 def ruined(tmp_path: Path) -> Path:
     """An experiment in which every training run failed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,11 +106,11 @@ def _records(folder: Path, experiment: dict[str, Any]) -> dict[tuple[str, str, i
     return found
 
 
-def made_records(folder: Path) -> list[dict[str, Any]]:
-    """The provenance of all that decides a number: data, teachers, students, scores; not of tables and figures."""
+def made_records(folder: Path, without: Collection[str] = ("tables", "figures")) -> list[dict[str, Any]]:
+    """The provenance of all that decides a number: data, teachers, students, scores; ``without`` some folders."""
     records = []
     for path in sorted(folder.rglob("*.json")):
-        if {"plan", "tables", "figures"}.isdisjoint(path.relative_to(folder).parts) and path.name != "collected.json":
+        if {"plan", *without}.isdisjoint(path.relative_to(folder).parts) and path.name != "collected.json":
             value = read_json(path)
             records += [value] if "started" in value else []
     return records

@@ -6,6 +6,7 @@ import math
 import shlex
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -36,7 +37,8 @@ def provenance(data: Results) -> dict[str, Any]:
         ``commits`` (list), ``dirty`` (bool: any run from a changed working tree), ``devices`` (list), ``versions``
         (name to text), ``seeds`` (problem title to text), ``runs`` (int), ``seconds`` (float, sum over runs),
         ``wall_seconds`` (float or None), ``jobs`` (from ``job_costs``), ``training_share`` (of their time, float),
-        ``steps_share`` (that of training steps by their own account, without start-ups, float),
+        ``steps_share`` (of training steps by their own account, without start-ups, in the CPU time of all processes, or
+        in the jobs' time where a GPU trained; float, or None where it cannot be told), ``clock`` (that time's name),
         ``commands`` (list of shell lines), ``config`` (the experiment's).
     """
     records = list(data.records.values())
@@ -62,10 +64,29 @@ def provenance(data: Results) -> dict[str, Any]:
         "wall_seconds": _wall_seconds(made),
         "jobs": jobs,
         "training_share": training_share(jobs),
-        "steps_share": trained / sum(job["seconds"] for job in jobs) if jobs else 0.0,
+        "steps_share": _steps_share(trained, records, data.folder, jobs),
+        "clock": "CPU time" if _on_cpu(records) else "time",
         "commands": data.experiment.get("commands", commands),
         "config": data.experiment.get("config", {}),
     }
+
+
+def _on_cpu(runs: list[dict[str, Any]]) -> bool:
+    return all(str(run.get("device", "")).startswith("cpu") for run in runs)
+
+
+def _steps_share(trained: float, runs: list[dict[str, Any]], folder: Path, jobs: list[dict[str, Any]]) -> float | None:
+    """The share of training steps in what all steps before the page took: CPU time, or wall time where a GPU trained.
+
+    None where it cannot be told: the processes of a training that was interrupted before are gone with their times.
+    """
+    if any(run.get("resumed") for run in runs):
+        return None
+    if _on_cpu(runs):
+        everything = math.fsum(record.get("cpu_seconds", math.nan) for record in made_records(folder, without=()))
+    else:
+        everything = math.fsum(job["seconds"] for job in jobs)
+    return trained / everything if everything > 0 else None
 
 
 def failures(metrics: pd.DataFrame, costs: pd.DataFrame, experiment: Mapping[str, Any]) -> list[dict[str, str]]:
