@@ -65,8 +65,10 @@ def require_content(path: str | Path, expected: str, what: str) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, *, flush: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that takes its place only when the block ends without an error.
+
+    By then it is on the disk, unless ``flush`` is false: for what is made again if a machine's failure damages it.
 
     What processes of this machine that were killed had begun to write in its place is removed.
     """
@@ -87,9 +89,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
-        _flush(temporary)
+        if flush:
+            _flush(temporary)
         temporary.replace(path)
-        _flush(path.parent)
+        if flush:
+            _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -121,19 +125,24 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write ``text`` atomically as UTF-8."""
-    with replacing(path) as temporary:
+def write_text(path: str | Path, text: str, *, flush: bool = True) -> None:
+    """Write ``text`` atomically as UTF-8; ``flush`` as of :func:`replacing`."""
+    with replacing(path, flush=flush) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: str | Path, value: Any) -> None:
+def write_json(path: str | Path, value: Any, *, flush: bool = True) -> None:
     """Write ``value`` atomically as indented JSON with a final newline; NaN and infinities are refused.
+
+    Args:
+        path: the file.
+        value: its content.
+        flush: as of :func:`replacing`.
 
     Raises:
         ValueError: if a float in ``value`` is not finite (JSON has no such number).
     """
-    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n", flush=flush)
 
 
 def read_json(path: str | Path) -> Any:

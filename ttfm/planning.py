@@ -155,7 +155,8 @@ def plan(
             " or give the edited experiment another name"
         )
     for path in different:
-        write_json(path, files[path])
+        # The next plan writes a damaged one anew; waiting for the disk 10,000 times would take a minute.
+        write_json(path, files[path], flush=False)
     return resolved
 
 

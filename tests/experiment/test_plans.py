@@ -74,6 +74,16 @@ def test_a_plan_on_disk_leaves_unchanged_files_alone(tiny, tmp_path):
     }
 
 
+@pytest.mark.parametrize("damage", ["", "{", "{}"])
+def test_a_plan_that_a_failing_machine_damaged_is_written_anew(tiny, tmp_path, damage):
+    plan(tiny, "tiny.yaml", with_registry(tmp_path))
+    path = tmp_path / "tiny" / "plan" / "ring" / "itvm" / "0" / "student.json"
+    good = path.read_text()
+    path.write_text(damage)
+    plan(tiny, "tiny.yaml", with_registry(tmp_path))
+    assert path.read_text() == good
+
+
 def test_the_cached_registry_is_the_registry(tmp_path):
     assert registry_description(with_registry(tmp_path)) == REGISTRY
 
