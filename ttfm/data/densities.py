@@ -33,8 +33,10 @@ class Ring:
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` points, shape ``(count, 2)``."""
         device = generator.device
+        # Once: a copy to a GPU waits for all that it has to do.
+        self.means = self.means.to(device)
         mode = torch.randint(len(self.means), (count,), generator=generator, device=device)
-        return self.means.to(device)[mode] + self.std * torch.randn(count, 2, generator=generator, device=device)
+        return self.means[mode] + self.std * torch.randn(count, 2, generator=generator, device=device)
 
     def field(self) -> GaussianMixtureField:
         """The exact marginal velocity of the linear path from N(0, I) to this density."""

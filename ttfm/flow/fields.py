@@ -39,12 +39,14 @@ class GaussianMixtureField:
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         """Velocities ``(B, D)`` at times ``t`` ``(B,)`` and states ``x`` ``(B, D)``."""
-        means = self.means.to(x)
+        # Moved once: a copy to a GPU waits for all that it has to do. In their own dtype, so that nothing is lost.
+        self.means, self.log_weights = self.means.to(x.device), self.log_weights.to(x.device)
+        means = self.means.to(x.dtype)
         time = expand(t, x)
         variance = (1 - time) ** 2 + time**2 * self.std**2
         rate = (time * self.std**2 - (1 - time)) / variance
         # |x - t m|^2 without the (B, K, D) difference; the |x|^2 term is common to all components and drops out.
-        scores = (time * x @ means.T - time**2 * means.square().sum(1) / 2) / variance + self.log_weights.to(x)
+        scores = (time * x @ means.T - time**2 * means.square().sum(1) / 2) / variance + self.log_weights.to(x.dtype)
         mean = scores.softmax(dim=1) @ means
         return mean + rate * (x - time * mean)
 
