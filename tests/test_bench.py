@@ -13,6 +13,7 @@ from tests.bench.bill import forwards
 from tests.bench.passes import EVERY_KIND, Passage
 from tests.bench.scenes import Scene
 from tests.bench.starts import IMPORTS
+from ttfm.losses import load_modules
 from ttfm.losses.alphaflow import AlphaFlow
 from ttfm.losses.itvm import ITVM
 from ttfm.losses.pfmm import PFMM
@@ -71,6 +72,12 @@ def test_every_stage_counts_by_its_length():
     asked = [found["teacher"] for found in in_batches(PFMM(doublings=3))]
     assert asked == [2.0] * 5 + [0.0] * 15
     assert [found["teacher"] for found in in_batches(PFMM(doublings=3), repeat=10)] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("name", load_modules())
+def test_every_loss_can_be_gone_through(name):
+    rounds = in_batches(load_modules()[name](), warm=3)
+    assert all(sum(found.values()) >= 1 for found in rounds)
 
 
 def test_what_is_asked_to_be_exact_is_told_apart_where_precision_is_low():

@@ -43,7 +43,8 @@ def _of(name: str, scene: Scene, device: str) -> list[dict[str, Any]]:
         "product, torch's": lambda: a @ b,
         "product, linear layers'": lambda: product(a, b, None),
     }
-    times = in_turns(products | {"train": train, "sample": sample}, device)
+    calls: dict[str, Callable[[], Any]] = {"train": train, "sample": sample}
+    times = in_turns(calls | products, device)
     faster, slower = sorted(products, key=lambda name: statistics.median(times[name]))
     del times[slower]
     # A gradient's way back costs two products for each of the way there.

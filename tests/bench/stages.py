@@ -52,7 +52,7 @@ def measure(device: str, only: str = "") -> list[dict[str, Any]]:
     """
     rows = [_row(name, times, device) for name, times in _times(device, only).items()]
     if rows:
-        rows.insert(0, {"stage": ALONE} | _memory(device, ""))
+        rows.append({"stage": ALONE} | _memory(device, ""))
     return rows + ([] if only else _jobs())
 
 
