@@ -10,9 +10,10 @@ from typing import Any
 import torch
 import yaml
 
+from tests.bench.passes import passes
 from tests.bench.scenes import Scene
-from tests.bench.steps import passes
 from ttfm.experiment import read_schema
+from ttfm.flow.fields import GuidedField
 from ttfm.losses import load_modules
 from ttfm.networks.cost import forward_flops
 from ttfm.networks.mlp import MLP
@@ -21,13 +22,13 @@ from ttfm.registry import build_network, describe
 from ttfm.resolve import resolve
 
 NAMES = ("cifar10-30min", "cifar10", "cifar10-dit", "celeba64", "celebahq256", "celebahq256-latent")
-FORWARDS = {"forward": 1, "forward-backward": 2, "jvp": 2, "jvp-backward": 4, "teacher": 1}
+FORWARDS = {"forward": 1, "forward-backward": 2, "exact": 1, "exact-backward": 2, "jvp": 2, "jvp-backward": 4}
 """Passes in forward passes: a gradient's way back is two, and so is forward mode."""
 BFLOAT16, FLOAT32, SHARE = 989e12, 67e12, 0.4
 """FLOP/s of an H200 by its data sheet, dense, and the share of them that is assumed. Forward mode, and what a loss asks
 to be exact, is in float32 here, so that the truth lies between the two."""
-STEPS = 16
-"""Steps over which passes are averaged: some losses do not the same in every one."""
+STEPS = 100
+"""Steps of the training whose passes are averaged: some losses do not the same in every part of a training."""
 
 
 def measure(device: str, only: str = "") -> list[dict[str, Any]]:
@@ -81,9 +82,17 @@ def _flops(config: dict[str, Any]) -> float:
     """Floating-point operations of one training, of the passes through its network alone."""
     with torch.device("meta"):
         network = build_network(config["network"], tuple(config["shape"]))
-    loss, training = config["loss"], config["training"]
-    each = _forwards(loss["name"], tuple(sorted((key, _hashable(value)) for key, value in loss["options"].items())))
-    return each * training["iterations"] * training["batch"] * forward_flops(network, tuple(config["shape"]))
+    training = config["training"]
+    samples = training["iterations"] * training["batch"]
+    return forwards(config) * samples * forward_flops(network, tuple(config["shape"]))
+
+
+def forwards(config: dict[str, Any]) -> float:
+    """A training step in forward passes of the batch, of which a guided teacher takes two for each question."""
+    name, options = config["loss"]["name"], config["loss"]["options"]
+    found = _passes(name, tuple(sorted((key, _hashable(value)) for key, value in options.items())))
+    each = FORWARDS | {"teacher": GuidedField.evaluations if "guidance" in config else 1}
+    return sum(count * each[kind] for kind, count in found.items())
 
 
 def _hashable(value: Any) -> Any:
@@ -91,11 +100,10 @@ def _hashable(value: Any) -> Any:
 
 
 @cache
-def _forwards(name: str, options: tuple[tuple[str, Any], ...]) -> float:
-    """A training step in forward passes of the batch, counted on a small network."""
+def _passes(name: str, options: tuple[tuple[str, Any], ...]) -> dict[str, float]:
+    """The passes of a step, counted over a whole short training of a small network."""
     scene = Scene(partial(MLP, width=8, depth=2), (2,), 64)
-    trainer = scene.trainer(load_modules()[name](**dict(options)), "cpu")
-    steps = trainer.run()
-    for _ in range(STEPS):
-        next(steps)
-    return sum(count * FORWARDS[kind] for kind, count in passes(trainer).items())
+    trainer = scene.trainer(load_modules()[name](**dict(options)), "cpu", STEPS)
+    for _ in trainer.run():
+        pass
+    return passes(trainer)

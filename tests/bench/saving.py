@@ -27,7 +27,7 @@ def measure(device: str, only: str = "") -> list[dict[str, Any]]:
     for name, scene in ({"unet of 35M": LARGE} | scenes(device)).items():
         if only not in name:
             continue
-        trainer = scene.trainer(load_modules()["itvm"](), device)
+        trainer = scene.trainer(load_modules()["itvm"](), device, 1)
         next(trainer.run())
         with tempfile.TemporaryDirectory() as folder:
             states, times = States(Path(folder), "bench"), []

@@ -64,9 +64,8 @@ def step_seconds(network: str, name: str, way: str) -> float:
     if kept:
         keep_freed_memory()
     torch.set_num_threads(1)
-    trainers = [SCENES[network].trainer(load_modules()[name](), "cpu") for _ in range(SEEDS[network])]
-    for seed, trainer in enumerate(trainers):
-        trainer.seed = seed
+    loss, count = load_modules()[name](), WARM + STEPS[network]
+    trainers = [SCENES[network].trainer(loss, "cpu", count, seed) for seed in range(SEEDS[network])]
     steps: Any = Together(trainers).run() if len(trainers) > 1 else trainers[0].run()
     for _ in range(WARM):
         next(steps)

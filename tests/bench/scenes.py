@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ttfm.data.densities import Ring
+from ttfm.flow.fields import LearnedField
+from ttfm.flow.precision import Precision
 from ttfm.networks.dit import DiT
 from ttfm.networks.mlp import MLP
 from ttfm.networks.presets import PRESETS
@@ -37,13 +39,13 @@ class Scene:
         build: makes the network.
         shape: shape of one state.
         batch: samples per step.
-        precision: of plain evaluations.
+        precision: of plain evaluations, the teacher's among them.
     """
 
     build: Any
     shape: tuple[int, ...]
     batch: int
-    precision: str = "float32"
+    precision: Precision = "float32"
 
     def network(self, device: str) -> nn.Module:
         """The network with weights that are not those of its start, where some are zero."""
@@ -54,24 +56,26 @@ class Scene:
                 weight.add_(0.02 * torch.randn_like(weight))
         return network
 
-    def trainer(self, loss: Any, device: str, **options: Any) -> Trainer:
-        """A training that goes on for longer than anybody times it; its teacher is a network of the same kind.
+    def trainer(self, loss: Any, device: str, iterations: int, seed: int = 0) -> Trainer:
+        """A training whose teacher is a network of the same kind.
 
         Args:
             loss: the loss.
             device: where it trains.
-            options: of the training, beside batch and precision.
+            iterations: its steps. What is timed are all of them, or the loss's curriculum is not what is timed.
+            seed: that of its batches; the weights are the same for all.
         """
         network, teacher = self.network(device), self.network(device).requires_grad_(False)
         stored = self._stored(device) if loss.offline else None
-        settings = {"iterations": 10**6, "log_every": 10**6, "probe_every": 0, "precision": self.precision}
+        # One row of the curve, the last step's, for which a GPU would be waited for.
+        options = TrainingOptions(iterations, self.batch, log_every=iterations, probe_every=0, precision=self.precision)
         return Trainer(
             loss.wrap(network, self.shape, stored.schedules if stored else None).to(device),
             loss,
             Ring() if len(self.shape) == 1 else Noise(self.shape, device),
-            lambda t, x: teacher(t, t, x),
-            TrainingOptions(batch=self.batch, **settings | options),  # type: ignore[arg-type]
-            seed=0,
+            LearnedField(teacher, precision=self.precision),
+            options,
+            seed,
             trajectories=stored,
         )
 

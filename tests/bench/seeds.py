@@ -6,7 +6,6 @@ import copy
 import math
 import statistics
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,22 +13,27 @@ import torch
 from torch import nn
 
 from tests.bench.scenes import Scene, scenes
-from tests.bench.turns import in_turns, ratio
+from tests.bench.turns import CALLS, in_turns, ratio
 from ttfm.flow.flow_map import FlowMap
 from ttfm.losses import load_modules
 from ttfm.training.together import Together
 
 NAMES = ("fm", "cd", "meanflow", "lfmd", "itvm")
-COUNTS = (4, 16)
+FEW = 4
+"""Trainings one after another, about whose price more of them together are to have."""
+COUNTS = (FEW, 16)
 
 
 def measure(device: str, only: str = "") -> list[dict[str, Any]]:
-    """Rows with loss, number of seeds, seconds of a step, and what the step costs in steps of one training alone."""
+    """Rows with loss, number of seeds, seconds of a step, and what the step costs in steps of one training alone.
+
+    Beside those steps of one training, what the seeds together cost in those of four that train one after another.
+    """
     scene, losses = scenes(device)["mlp"], load_modules()
     rows = []
     for name in (name for name in NAMES if only in name):
         calls: dict[str, Callable[[], Any]] = {
-            "alone": partial(next, scene.trainer(losses[name](), device).run()),
+            "alone": partial(next, scene.trainer(losses[name](), device, CALLS).run()),
             "plain": partial(next, plain_loop(scene, losses[name](), device)),
         }
         calls |= {str(n): partial(next, _together(scene, losses[name](), device, n)) for n in COUNTS}
@@ -41,6 +45,7 @@ def measure(device: str, only: str = "") -> list[dict[str, Any]]:
                 "seconds alone": statistics.median(times["alone"]),
                 "seconds together": statistics.median(times[str(count)]),
                 "together / alone": ratio(times[str(count)], times["alone"]),
+                f"together / {FEW} alone": ratio(times[str(count)], times["alone"]) / FEW,
                 "steps/s over the plain loop": count * ratio(times["plain"], times[str(count)]),
                 "alone, steps/s over the plain loop": ratio(times["plain"], times["alone"]),
             })  # fmt: skip
@@ -48,15 +53,12 @@ def measure(device: str, only: str = "") -> list[dict[str, Any]]:
 
 
 def _together(scene: Scene, loss: Any, device: str, count: int) -> Iterator[Any]:
-    trainers = [scene.trainer(loss, device) for _ in range(count)]
-    for seed, trainer in enumerate(trainers):
-        trainer.draws = replace(trainer.draws, seed=seed)
-    return Together(trainers).run()
+    return Together([scene.trainer(loss, device, CALLS, seed) for seed in range(count)]).run()
 
 
 def plain_loop(scene: Scene, loss: Any, device: str) -> Iterator[None]:
     """The yardstick: torch's own layers, optimizer and forward mode, every loss looked at."""
-    trainer = scene.trainer(loss, device)
+    trainer = scene.trainer(loss, device, CALLS)
     network = copy.deepcopy(trainer.network)
     for module in network.modules():
         if isinstance(module, nn.Linear):

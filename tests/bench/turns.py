@@ -10,9 +10,13 @@ import torch
 
 from ttfm.training.clock import seconds
 
+ROUNDS, REPEAT, WARM = 12, 3, 2
+CALLS = (WARM + ROUNDS) * REPEAT
+"""How often each piece of work is called, where nothing else is asked for."""
+
 
 def in_turns(
-    work: Mapping[str, Callable[[], Any]], device: str, rounds: int = 12, repeat: int = 3, warm: int = 2
+    work: Mapping[str, Callable[[], Any]], device: str, rounds: int = ROUNDS, repeat: int = REPEAT, warm: int = WARM
 ) -> dict[str, list[float]]:
     """Seconds of one call of each piece of work, once a round: CPU time of this process, or wall time of a GPU.
 
@@ -23,7 +27,8 @@ def in_turns(
         repeat: calls per time.
         warm: rounds before the first that counts: first calls allocate and choose algorithms.
     """
-    where, found = torch.device(device), {name: [] for name in work}
+    where = torch.device(device)
+    found: dict[str, list[float]] = {name: [] for name in work}
     for turn in range(warm + rounds):
         for name, call in work.items():
             wait(where)
