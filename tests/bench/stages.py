@@ -39,8 +39,6 @@ COUNT, WIDTH = 2048, 2048
 """Samples, and features of each: as many as FID's network has."""
 FEW = 256
 """Images that networks look at."""
-
-
 ALONE = "a process with its libraries and no work"
 
 
