@@ -14,7 +14,9 @@ from ttfm.cli import main
 from ttfm.exits import TRY_AGAIN
 from ttfm.files import read_json, write_json
 from ttfm.planning import plan
+from ttfm.training.meter import Meter
 from ttfm.training.states import _seal
+from ttfm.training.together import Together
 
 SEEDS = (0, 1)
 FILES = dict.fromkeys(("weights", "snapshots", "averages"), "safetensors") | {"curve": "csv", "record": "json"}
@@ -145,3 +147,21 @@ def test_a_seed_that_failed_stays_so_when_the_others_go_on(root):
     first, second = (read_json(folder / "record.json") for folder in train(root, "cd", "failed", SEEDS, *states))
     assert (first["status"], first["together"]) == ("ok", 1)
     assert (second["status"], second["reason"], second["iterations"]) == ("failed", "it broke", about["step"])
+
+
+def test_a_seed_that_broke_down_unseen_is_noticed_when_a_state_is_due(root, monkeypatch):
+    made, add = root / "ring" / "cd-unseen", Meter.add
+
+    def broken(self, step, names, values):
+        add(self, step, names, values * float("nan") if (self.seed, step) == (1, 7) else values)
+
+    monkeypatch.setattr(Meter, "add", broken)
+    # As on a GPU.
+    monkeypatch.setattr(Together, "waits", property(lambda self: False, lambda self, value: None), raising=False)
+    monkeypatch.setattr("ttfm.steps.keeping.COST", 1e9)
+    states = ["--state", *(str(made / str(seed) / "state") for seed in SEEDS), "--save-every", "1e-9"]
+    folders = train(root, "cd", "unseen", SEEDS, *states)
+    first, second = (read_json(folder / "record.json") for folder in folders)
+    assert (second["status"], second["iterations"]) == ("failed", 6) and "step 7 (seed 1)" in second["reason"]
+    assert first["status"] == "ok"
+    require_close(folders[0], root / "ring" / "cd-alone" / "0")

@@ -89,13 +89,16 @@ def test_low_precision_trains_images_like_full_precision():
 class OnTheGpu:
     """Data that need no copy."""
 
+    def __init__(self, *shape):
+        self.shape = shape
+
     def sample(self, count, generator):
-        return torch.randn(count, 1, 8, 8, generator=generator, device=generator.device)
+        return torch.randn(count, *self.shape, generator=generator, device=generator.device)
 
 
 def test_between_rows_nothing_waits_for_the_gpu():
     run = image_run(iterations=12, log_every=6)
-    run.draws = replace(run.draws, data=OnTheGpu())
+    run.draws = replace(run.draws, data=OnTheGpu(1, 8, 8))
     steps = run.run()
     next(steps)
     torch.cuda.set_sync_debug_mode("error")
@@ -184,21 +187,40 @@ def test_a_broken_training_goes_on_as_if_it_had_never_stopped(name, tmp_path):
     assert second.calls == whole.calls
 
 
+def seeds(name, **options):
+    found = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        network, ring = MLP((2,), width=32, depth=2).cuda(), Ring()
+        settings = TrainingOptions(**{"iterations": 5, "batch": 64, "log_every": 5, "probe_every": 0} | options)
+        found.append(Trainer(network, LOSSES[name](), ring, ring.field(), settings, seed))
+    return found
+
+
+@pytest.mark.parametrize("name", ["fm", "itvm", "lfmd", "meanflow"])
+def test_between_rows_seeds_that_train_together_do_not_wait_for_the_gpu(name):
+    trainers = seeds(name, iterations=12, log_every=6)
+    for trainer in trainers:
+        trainer.draws = replace(trainer.draws, data=OnTheGpu(2))
+        if trainer.loss.needs_teacher:
+            trainer.teacher = lambda t, x: -x
+    steps = Together(trainers).run()
+    next(steps)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(4):
+            next(steps)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert all(progress.row["loss"] > 0 for progress in next(steps))
+
+
 @pytest.mark.parametrize("name", ["fm", "itvm", "lfmd", "meanflow"])
 def test_seeds_train_together_on_the_gpu_as_alone(name):
-    def trainers():
-        found = []
-        for seed in range(3):
-            torch.manual_seed(seed)
-            network, ring = MLP((2,), width=32, depth=2).cuda(), Ring()
-            options = TrainingOptions(iterations=5, batch=64, log_every=5, probe_every=0)
-            found.append(Trainer(network, LOSSES[name](), ring, ring.field(), options, seed))
-        return found
-
-    several = Together(trainers())
+    several = Together(seeds(name))
     for _ in several.run():
         pass
-    for found, alone in zip(several.trainers, trainers(), strict=True):
+    for found, alone in zip(several.trainers, seeds(name), strict=True):
         for _ in alone.run():
             pass
         assert found.step == alone.step == 5

@@ -196,6 +196,24 @@ def test_one_that_breaks_down_leaves_the_others_as_they_were():
         require_close(several[place], alone)
 
 
+def test_where_nothing_waits_one_that_breaks_down_is_noticed_when_a_row_is_due():
+    several = trainers(FlowMatching())
+    several[1].draws = replace(several[1].draws, data=Breaking(7))
+    found = Together(several)
+    found.waits = False
+    rows = finish(found)
+    assert [len(mine) for mine in rows] == [10, 10, 10]
+    assert isinstance(rows[1][-1], NonFiniteError) and rows[1][-1].step == 6 and "seed 0" in str(rows[1][-1])
+    for place in (0, 2):
+        assert rows[place][-1].row["loss"] > 0
+        for _ in several[place].run():
+            pass
+        alone = trainer(FlowMatching(), SEEDS[place])
+        for _ in alone.run():
+            pass
+        require_close(several[place], alone)
+
+
 def test_a_map_error_that_is_none_is_its_own_trainings_end():
     def broken(network):
         raise ValueError("no number")

@@ -200,7 +200,7 @@ class Keeper:
 
     def _save(self, state: Callable[[], list[State]]) -> tuple[list[State], bool]:
         """The state of each training, and whether all of them were saved by this rank, if that is its task."""
-        # On every rank: it may find that a step was not finite, which must end them all.
+        # On every rank: it may find that a step was not finite, which ends them all.
         found = state()
         if self._ranks.rank:
             return found, True

@@ -111,6 +111,8 @@ def _run(runs: list[_Run], device: str) -> None:
                     run.see(progress, bar)
                 if first.step < first.options.iterations:
                     keeper.after_step(states)
+                if any(run.status != "ok" for run in runs):
+                    break
         for run in runs:
             run.alone = True
         for run in runs:
@@ -119,8 +121,10 @@ def _run(runs: list[_Run], device: str) -> None:
                     run.see(progress, bar)
                     if run.done < run.trainer.options.iterations:
                         keeper.after_step(states)
+                    if run.status != "ok":
+                        break
             except NonFiniteError as error:
-                run.see(error, bar)
+                run.fail(error)
         # Kept until what is written now is made use of: who started this process may be dead, and the same command
         # then takes the files for those of an unfinished job.
         if not over:
@@ -188,7 +192,13 @@ class _Run:
         self.events = stack.enter_context(event_files(folder, self.done))
 
     def state(self) -> State:
-        """The trainer's state with what is kept here."""
+        """The trainer's state with what is kept here: a GPU is asked now whether all steps so far were finite."""
+        from ttfm.training.trainer import NonFiniteError
+
+        try:
+            self.trainer.meter.look()
+        except NonFiniteError as error:
+            self.fail(error)
         found = self.trainer.state()
         found.tensors.update({f"kept/{name}": value for name, value in self.kept.items()})
         found.numbers.update(rows=self.rows, kept=self.seconds, resumed=self.resumed)
@@ -199,9 +209,7 @@ class _Run:
     def see(self, progress: Progress | NonFiniteError, bar: tqdm[Any]) -> None:
         """Take note of a step, or of why there was none."""
         if not hasattr(progress, "row"):
-            # A GPU had gone on; what came after the fault is no training.
-            self.status, self.reason, self.done = "failed", str(progress), progress.step - 1
-            log.error("%s: %s", self.label, self.reason)
+            self.fail(progress)
             return
         options = self.trainer.options
         self.done = progress.step
@@ -221,6 +229,12 @@ class _Run:
                 shown = "  ".join(f"{k} {v:.4g}" for k, v in row.items() if k != "step")
                 shown += "".join(f"  {k} {v}" for k, v in speed.items())
                 log.info("%s: step %d  %s", self.label, self.done, shown)
+
+    def fail(self, error: NonFiniteError) -> None:
+        """Take note of the end of a training."""
+        # A GPU had gone on; what came after the fault is no training.
+        self.status, self.reason, self.done = "failed", str(error), error.step - 1
+        log.error("%s: %s", self.label, self.reason)
 
     def finish(self) -> None:
         """Write weights, curve and record."""

@@ -103,6 +103,8 @@ class Together:
                     own[index][place].copy_(moments[index])
                     moments[index] = own[index][place]
         self._their_steps = [steps for trainer in trainers for steps in trainer.optimizer.steps]
+        self.waits = next(self.stack.parameters()).device.type != "cuda"
+        """Whether every step is looked at before it changes the networks."""
         if not tried:
             self._try()
 
@@ -162,8 +164,9 @@ class Together:
     def run(self) -> Iterator[list[Progress | NonFiniteError]]:
         """Train to the end, yielding after every step what each trainer reports.
 
-        Ends before the step in which something is not finite in one of them, or after the one at which a map error is
-        not: each of them then goes on by its own :meth:`Trainer.run`.
+        On the CPU it ends before a step in which something is not finite in one of them; a GPU is not made to wait for
+        that, and it ends where this is noticed, which has changed no other network. It also ends after a step at which
+        a map error is not finite. Each of them then goes on by its own :meth:`Trainer.run`.
         """
         first = self.trainers[0]
         for trainer in self.trainers:
@@ -176,6 +179,8 @@ class Together:
 
     def _advance(self, trainer: Trainer) -> Progress | NonFiniteError:
         try:
+            if trainer.look_due(trainer.step + 1):
+                trainer.meter.look()
             return trainer.advance()
         except NonFiniteError as error:
             return error
@@ -200,14 +205,14 @@ class Together:
         return velocity(t, x)
 
     def _train(self, step: int) -> bool:
-        """The training step ``step`` (from 0); whether it was taken: not if a value is not finite."""
+        """The training step ``step`` (from 0); whether it was taken: not if a value is seen not to be finite."""
         first, device = self.trainers[0], next(self.stack.parameters()).device
         started = seconds(device)
         if self.target_average and first.renews(step):
             self.target_average.update()
         values = self._gradients(step)
         table = torch.stack(list(values.values()))
-        if not table.isfinite().all():
+        if self.waits and not table.isfinite().all():
             self._forget()
             return False
         if self.options.clip:
@@ -221,8 +226,6 @@ class Together:
         took = (seconds(device) - started) / len(self.trainers)
         for place, trainer in enumerate(self.trainers):
             trainer.meter.add(step + 1, list(values), table[:, place])
-            if trainer.row_due(step + 1):
-                trainer.meter.look()
             self._hand_over(trainer)
             trainer.account(step, list(values), took)
         self._forget()

@@ -237,7 +237,7 @@ class Trainer:
             average.update()
         if self.target_average and not self.loss.stages:
             self.target_average.update()
-        if self.row_due(step + 1) or step + 1 in options.snapshots:
+        if self.look_due(step + 1):
             self.meter.look()
         self.account(step, list(values), seconds(device) - started)
 
@@ -314,6 +314,10 @@ class Trainer:
         """Whether the training curve has a row after ``step`` steps."""
         last = step == self.options.iterations
         return step % self.options.log_every == 0 or last or self._probe_due(step)
+
+    def look_due(self, step: int) -> bool:
+        """Whether what is reported after ``step`` steps needs all that was noted so far."""
+        return self.row_due(step) or step in self.options.snapshots
 
     def _row(self, step: int, sums: dict[str, float]) -> dict[str, float]:
         options = self.options
