@@ -16,7 +16,8 @@ report: env  ## Run an experiment (EXPERIMENT=NAME or FILE) and print the path o
 	@$(BIN)/snakemake --cores $(CORES) --configfile $(FILE)
 	@$(BIN)/python -c 'import sys, yaml, pathlib; print("The report:", pathlib.Path("report", yaml.safe_load(open(sys.argv[1]))["name"], "index.html").resolve())' $(FILE)
 
-test: env lint types  ## Lint, format, types, and all tests, a real small experiment among them.
+test: env  ## Lint, format, types, and all tests, a real small experiment among them.
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint types
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 12
 
 faults: env  ## The fault suite in full: kills, full disks, damaged files and more.
@@ -45,7 +46,8 @@ $(STAMP): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ttfm needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; name another with make PYTHON=...")'
 	@echo "Creating the environment in $(VENV): some gigabytes, a few minutes"
 	@$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	@# Bytecode is written when a module is first imported, of those alone that are.
+	$(BIN)/python -m pip install --quiet --no-compile --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@
 

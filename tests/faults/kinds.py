@@ -22,8 +22,10 @@ OUT_OF_MEMORY = "(?i)out of memory|cannot allocate memory|MemoryError|bad_alloc|
 """What is said where memory runs out: by a step, or by what ends it before it can say anything."""
 
 
-def kills(bench: Bench, target: str) -> Iterator[None]:
+def kills(bench: Bench, target: str, within: tuple[float, float] = (0.05, 0.35)) -> Iterator[None]:
     """Kill a trainer, any job, Snakemake alone or all at once, at random moments, until the DAG has come to its end.
+
+    They come after times between ``within``, in units of the undisturbed run's.
 
     Yields after every kill. At the end the tables must be those of the undisturbed run, nothing done twice, and every
     training gone on from a state at least as new as the newest that a kill left.
@@ -36,7 +38,7 @@ def kills(bench: Bench, target: str) -> Iterator[None]:
     while status:
         run = workspace.start()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            run.wait(timeout=bench.random.uniform(0.05, 0.35) * bench.span)
+            run.wait(timeout=bench.random.uniform(*within) * bench.span)
         found: list[int] = []
         while run.poll() is None and not (found := victims(workspace, run, target)):
             time.sleep(0.01)
