@@ -12,6 +12,8 @@ from typing import Any, ParamSpec
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
@@ -109,11 +111,16 @@ def save(figure: Figure, stem: Path) -> list[Path]:
         # Lay out once: both formats get the same positions, and the costly part is not done again.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
-        for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None, "Creator": None})):
+        figure.set_dpi(DPI)
+        # Not savefig, which would draw each of them twice.
+        for ending, write in (
+            ("png", lambda path: FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})),
+            ("svg", lambda path: FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None, "Creator": None})),
+        ):
             # Not with_suffix: a problem's name may hold a dot.
-            path = stem.parent / f"{stem.name}{suffix}"
+            path = stem.parent / f"{stem.name}.{ending}"
             with replacing(path) as temporary:
-                figure.savefig(temporary, dpi=DPI, metadata=metadata)
+                write(temporary)
             written.append(path)
     return written
 
