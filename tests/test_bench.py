@@ -17,9 +17,15 @@ from ttfm.losses import load_modules
 from ttfm.losses.alphaflow import AlphaFlow
 from ttfm.losses.itvm import ITVM
 from ttfm.losses.pfmm import PFMM
+from ttfm.networks.dit import DiT
 from ttfm.networks.mlp import MLP
+from ttfm.networks.unet import UNet
 
 SCENE = Scene(partial(MLP, width=8, depth=2), (2,), 16)
+IMAGES = {
+    "unet": partial(UNet, channels=8, multipliers=[1], patch=2),
+    "dit": partial(DiT, width=8, depth=2, heads=2),
+}
 
 
 def in_batches(loss, scene=SCENE, steps=20, warm=4, repeat=1):
@@ -77,6 +83,13 @@ def test_every_stage_counts_by_its_length():
 @pytest.mark.parametrize("name", load_modules())
 def test_every_loss_can_be_gone_through(name):
     rounds = in_batches(load_modules()[name](), warm=3)
+    assert all(sum(found.values()) >= 1 for found in rounds)
+
+
+@pytest.mark.parametrize("network", IMAGES)
+@pytest.mark.parametrize("name", load_modules())
+def test_every_loss_trains_every_network_of_images(name, network):
+    rounds = in_batches(load_modules()[name](), Scene(IMAGES[network], (1, 8, 8), 4), steps=1, warm=1)
     assert all(sum(found.values()) >= 1 for found in rounds)
 
 

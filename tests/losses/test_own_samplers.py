@@ -1,5 +1,7 @@
 """Losses that bring their own sampler."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from ttfm.flow.fields import GaussianMixtureField, LinearGaussianField
 from ttfm.flow.schedules import optimal_schedules
 from ttfm.flow.solvers import solve
 from ttfm.losses import load_modules
+from ttfm.networks.dit import DiT
 from ttfm.networks.mlp import MLP
 from ttfm.networks.unet import UNet
 from ttfm.seeds import indexed_noise
@@ -46,12 +49,25 @@ def test_transitions_are_drawn_and_reach_the_data():
     assert few.norm(dim=1).mean() > 1.5
 
 
-def test_the_head_reads_images_at_every_position():
-    loss = LOSSES["dtm"](head_steps=2)
-    model = loss.wrap(UNet((3, 8, 8), 8, [1, 2]), (3, 8, 8))
-    x0 = noise(4, (3, 8, 8))(0)
+@pytest.mark.parametrize(
+    "network", [partial(UNet, channels=8, multipliers=[1, 2]), partial(DiT, width=8, depth=2, heads=2)]
+)
+def test_the_head_reads_images_at_every_position(network):
+    loss, shape = LOSSES["dtm"](head_steps=2), (3, 8, 12)
+    model = loss.wrap(network(shape), shape)
+    x0 = noise(4, shape)(0)
     with torch.no_grad():
-        assert loss.sample(model, x0, 2, noise(4, (3, 8, 8)), None).shape == (4, 3, 8, 8)
+        assert loss.sample(model, x0, 2, noise(4, shape), None).shape == (4, *shape)
+
+
+def test_a_patch_of_a_transformer_is_known_where_it_lies():
+    model = LOSSES["dtm"]().wrap(DiT((1, 4, 8), width=8, depth=2, heads=2, patch=2), (1, 4, 8))
+    tokens = torch.arange(8.0)[None, :, None].expand(1, 8, 8)
+    model.backbone.with_features = lambda s, t, x: (torch.zeros_like(x), tokens)
+    known = model.condition(torch.zeros(1), torch.zeros(1, 1, 4, 8))
+    assert known.shape == (1, 9, 4, 8)
+    assert known[0, 1, ::2, ::2].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert known[0, 8, 1::2, 1::2].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
 
 
 def test_without_refiner_it_is_a_pseudo_corrector_of_second_order_with_one_evaluation_per_step():

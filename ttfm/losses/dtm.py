@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -44,6 +45,10 @@ class TransitionModel(nn.Module):
     def condition(self, t: Tensor, x: Tensor) -> Tensor:
         """What the head knows of the state: the backbone's output and features, ``(B, C + F, *positions)``."""
         output, features = self.backbone.with_features(t, t, x)
+        if features.ndim < output.ndim:
+            # A transformer's, (B, N, F): those of square patches, row by row.
+            side = math.isqrt(math.prod(output.shape[2:]) // features.shape[1])
+            features = features.movedim(1, -1).unflatten(-1, [size // side for size in output.shape[2:]])
         if features.shape[2:] != output.shape[2:]:
             features = nn.functional.interpolate(features, size=output.shape[2:])
         return torch.cat([output, features], dim=1)
