@@ -96,10 +96,8 @@ class OnTheGpu:
         return torch.randn(count, *self.shape, generator=generator, device=generator.device)
 
 
-def test_between_rows_nothing_waits_for_the_gpu():
-    run = image_run(iterations=12, log_every=6)
-    run.draws = replace(run.draws, data=OnTheGpu(1, 8, 8))
-    steps = run.run()
+def take_five_without_waiting(steps):
+    """The first may wait, which allocates and chooses algorithms."""
     next(steps)
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -107,6 +105,13 @@ def test_between_rows_nothing_waits_for_the_gpu():
             next(steps)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_between_rows_nothing_waits_for_the_gpu():
+    run = image_run(iterations=12, log_every=6)
+    run.draws = replace(run.draws, data=OnTheGpu(1, 8, 8))
+    steps = run.run()
+    take_five_without_waiting(steps)
     assert next(steps).row["loss"] > 0
 
 
@@ -205,13 +210,7 @@ def test_between_rows_seeds_that_train_together_do_not_wait_for_the_gpu(name):
         if trainer.loss.needs_teacher:
             trainer.teacher = lambda t, x: -x
     steps = Together(trainers).run()
-    next(steps)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        for _ in range(4):
-            next(steps)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    take_five_without_waiting(steps)
     assert all(progress.row["loss"] > 0 for progress in next(steps))
 
 

@@ -176,6 +176,14 @@ class Breaking(Ring):
         return super().sample(count, generator) * (1.0 if self.good >= 0 else float("nan"))
 
 
+def require_end_as_alone(found):
+    alone = trainer(FlowMatching(), found.seed)
+    for run in (found, alone):
+        for _ in run.run():
+            pass
+    require_close(found, alone)
+
+
 def test_one_that_breaks_down_leaves_the_others_as_they_were():
     several = trainers(FlowMatching())
     # Two draws are made to try whether it goes together.
@@ -188,12 +196,7 @@ def test_one_that_breaks_down_leaves_the_others_as_they_were():
         for _ in several[1].run():
             pass
     for place in (0, 2):
-        for _ in several[place].run():
-            pass
-        alone = trainer(FlowMatching(), SEEDS[place])
-        for _ in alone.run():
-            pass
-        require_close(several[place], alone)
+        require_end_as_alone(several[place])
 
 
 def test_where_nothing_waits_one_that_breaks_down_is_noticed_when_a_row_is_due():
@@ -206,12 +209,7 @@ def test_where_nothing_waits_one_that_breaks_down_is_noticed_when_a_row_is_due()
     assert isinstance(rows[1][-1], NonFiniteError) and rows[1][-1].step == 6 and "seed 0" in str(rows[1][-1])
     for place in (0, 2):
         assert rows[place][-1].row["loss"] > 0
-        for _ in several[place].run():
-            pass
-        alone = trainer(FlowMatching(), SEEDS[place])
-        for _ in alone.run():
-            pass
-        require_close(several[place], alone)
+        require_end_as_alone(several[place])
 
 
 def test_a_map_error_that_is_none_is_its_own_trainings_end():
