@@ -92,11 +92,11 @@ def make_batch(field, count=4096, seed=0, dtype=torch.float64, progress=0.0, off
 
 
 @torch.no_grad()
-def with_path(batch, exact, points=17, ends=True):
-    """``batch`` with the trajectories of its noise at ``points`` times; their ends become its data where ``ends``."""
+def with_path(batch, exact, points=17):
+    """``batch`` with the trajectories of its noise at ``points`` times, whose ends become its data."""
     times = torch.linspace(0, 1, points, dtype=batch.x0.dtype)
     path = [batch.x0]
     for now, then in pairwise(times):
         column = torch.ones_like(batch.s)
         path.append(exact(now * column, then * column, path[-1]))
-    return replace(batch, times=times, path=torch.stack(path), x1=path[-1] if ends else batch.x1)
+    return replace(batch, times=times, path=torch.stack(path), x1=path[-1])

@@ -72,10 +72,10 @@ def terms(loss, batch, student, target, teacher):
 
 
 def batch_of(loss, flow, count, progress=0.0, seed=0, dtype=torch.float64, points=17):
-    """A batch of the flow's data, with exact trajectories, whose ends are x0 and x1 for losses that train on them."""
+    """A batch of the flow's data; for losses that train on trajectories, exact ones, whose ends are x0 and x1."""
     field, exact = flow
-    points = 2 if loss.offline == "pairs" else points
-    return with_path(make_batch(field, count, seed, dtype, progress), exact, points, bool(loss.offline))
+    batch = make_batch(field, count, seed, dtype, progress)
+    return with_path(batch, exact, 2 if loss.offline == "pairs" else points) if loss.offline else batch
 
 
 def check_residual(loss, flow, bound, progress=0.0):

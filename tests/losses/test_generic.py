@@ -189,7 +189,8 @@ def test_derivatives_of_an_image_network_are_those_of_central_differences(case):
     flat = batch_of(case.loss, flow, 4, case.variant.progress)
     found = []
     for kind in (FlowMap, CentralDifferences):
-        images = {key: getattr(flat, key).unflatten(-1, shape) for key in ("x0", "x1", "path")}
+        states = {key: getattr(flat, key) for key in ("x0", "x1", "path")}
+        images = {key: value.unflatten(-1, shape) for key, value in states.items() if value is not None}
         batch = type(flat)(**(vars(flat) | images | {"generator": torch.Generator().manual_seed(0)}))
         teacher = lambda t, x: flow[0](t, x.flatten(1)).unflatten(1, shape)  # noqa: E731
         student, target = kind(copy.deepcopy(network)), kind(copy.deepcopy(network))
