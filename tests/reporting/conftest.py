@@ -2,46 +2,32 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.reporting import synthetic
 from ttfm.reporting import build, inputs
 from ttfm.reporting.costs import summarise_costs
 from ttfm.reporting.summary import summarise
 
-AGAIN = """
-import sys
-from pathlib import Path
-from tests.reporting import synthetic
-from ttfm.reporting import build
-
-folder = synthetic.write(Path(sys.argv[1]), hostile=True, measured=True)
-build.write_figures(folder)
-build.write_tables(folder)
-build.write_page(folder, folder.parent / "index.html")
-assert "torch" not in sys.modules
-"""
-
 
 @pytest.fixture(scope="session")
-def second_build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, subprocess.Popen]]:
-    """The same experiment, built again by another process while the other tests run."""
-    folder = tmp_path_factory.mktemp("second") / "results" / "synthetic"
-    command = [sys.executable, "-W", "error", "-c", AGAIN, str(folder)]
-    with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as process:
-        yield folder, process
-
-
-@pytest.fixture(scope="session")
-def results(tmp_path_factory: pytest.TempPathFactory, second_build) -> Path:
-    folder = synthetic.write(tmp_path_factory.mktemp("first") / "results" / "synthetic", hostile=True, measured=True)
-    build.write_tables(folder)
-    build.write_figures(folder)
+def results(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Its folder, with tables, figures and page; nobody writes there."""
+    root = tmp_path_factory.getbasetemp()
+    # The workers of pytest-xdist share the folder above their own, and the first of them builds for all.
+    root = root / "shared" if worker_id == "master" else root.parent / "shared"
+    root.mkdir(exist_ok=True)
+    folder, done = root / "results" / "synthetic", root / "done"
+    with FileLock(root / "lock"):
+        if not done.exists():
+            synthetic.write(folder, hostile=True, measured=True)
+            build.write_tables(folder)
+            build.write_figures(folder)
+            build.write_page(folder, root / "report" / "index.html")
+            done.touch()
     return folder
 
 
@@ -57,7 +43,7 @@ def field(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def page(results: Path) -> Path:
-    return build.write_page(results, results.parents[1] / "report" / "index.html")
+    return results.parents[1] / "report" / "index.html"
 
 
 @pytest.fixture(scope="session")
