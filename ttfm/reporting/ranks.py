@@ -206,6 +206,9 @@ def summarise_ranks(
         problem ``ALL``, which has no paired difference. NaN where nothing can be said.
     """
     first, problems = baseline(experiment), list(experiment["problems"])
+    # Every student's runs are looked up in the table several times: of many metrics, only these few rows are asked for.
+    headlines = {name: about["headline"] for name, about in experiment["problems"].items()}
+    metrics = metrics[metrics["metric"] == metrics["problem"].map(headlines)]
     cells = rank_cells(summary, experiment)
     rivals = {problem: run_scores(metrics, experiment, problem, first) for problem in problems}
     rows: list[dict[str, Any]] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,24 +48,26 @@ def same_protocol(rows: pd.DataFrame) -> bool:
     return len(rows[_PROTOCOL].drop_duplicates()) <= 1
 
 
-def _cell(rows: pd.DataFrame) -> dict[str, Any]:
-    finite = np.isfinite(rows["value"].to_numpy(dtype=float))
-    ok = (rows["status"] == "ok").to_numpy()
+def _cell(rows: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    runs = range(len(rows["value"]))
+    finite = [math.isfinite(float(value)) for value in rows["value"]]
+    ok = [status == "ok" for status in rows["status"]]
     # By seed, so that the order in which runs finished cannot move the last digit of a mean.
-    scored = rows[ok & finite].sort_values("seed", kind="stable")
-    values = scored["value"].to_numpy(dtype=float)
-    reasons = rows.loc[~(ok & finite), "reason"].tolist()
-    if (ok & ~finite).any():
+    scored = sorted((run for run in runs if ok[run] and finite[run]), key=lambda run: rows["seed"][run])
+    values = np.array([float(rows["value"][run]) for run in scored])
+    reasons = [rows["reason"][run] for run in runs if not (ok[run] and finite[run])]
+    lost = [ok[run] and not finite[run] for run in runs]
+    if any(lost):
         reasons.append("the value is not a finite number")
     return {
         "mean": float(values.mean()) if len(values) else math.nan,
         "ci": interval(values),
         "n": len(values),
-        "failed": int(((rows["status"] == "failed").to_numpy() | (ok & ~finite)).sum()),
-        "skipped": int((rows["status"] == "skipped").sum()),
+        "failed": sum(rows["status"][run] == "failed" or lost[run] for run in runs),
+        "skipped": sum(status == "skipped" for status in rows["status"]),
         "reason": joined(reasons),
         # What a failed run would have been scored on is not known; the scored runs say it.
-        **{name: joined((scored if len(scored) else rows)[name]) for name in _PROTOCOL},
+        **{name: joined(rows[name][run] for run in scored or runs) for name in _PROTOCOL},
         **{name: joined(rows[name]) for name in ("commit", "device")},
     }
 
@@ -110,9 +112,15 @@ def summarise(metrics: pd.DataFrame, experiment: Mapping[str, Any] | None = None
         A table with the columns ``COLUMNS``; problems, metrics and students in display order (references last), then
         by steps (rows without a step budget first).
     """
+    table = {str(name): list(values) for name, values in metrics[metrics["metric"] != ""].items()}
+    table["steps"] = [None if pd.isna(k) else k for k in table["steps"]]
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for run, key in enumerate(zip(*(table[name] for name in _CELL), strict=True)):
+        groups.setdefault(key, []).append(run)
     rows = [
-        dict(zip(_CELL, key, strict=True)) | _cell(group)
-        for key, group in metrics[metrics["metric"] != ""].groupby(_CELL, dropna=False, sort=False)
+        dict(zip(_CELL, key, strict=True))
+        | _cell({name: [values[run] for run in runs] for name, values in table.items()})
+        for key, runs in groups.items()
     ]
     summary = pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in ("best", "tie")])
     summary["steps"] = summary["steps"].astype("Int64")
@@ -133,6 +141,12 @@ def summarise(metrics: pd.DataFrame, experiment: Mapping[str, Any] | None = None
 def summary_csv(summary: pd.DataFrame) -> str:
     """The summary as CSV text: nine significant digits, empty cells where nothing was measured."""
     return summary.to_csv(index=False, float_format="%.9g", lineterminator="\n")
+
+
+def cells(summary: pd.DataFrame, problem: str, metric: str) -> dict[tuple[str, int | None], pd.Series]:
+    """All that :func:`pick` finds for one metric of one problem, by student and steps."""
+    rows = summary[(summary["problem"] == problem) & (summary["metric"] == metric)]
+    return {(row["student"], None if pd.isna(row["steps"]) else int(row["steps"])): row for _, row in rows.iterrows()}
 
 
 def pick(summary: pd.DataFrame, problem: str, metric: str, student: str, steps: int | None) -> pd.Series | None:

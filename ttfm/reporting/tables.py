@@ -19,7 +19,7 @@ from ttfm.reporting.labels import (
     steps_title,
 )
 from ttfm.reporting.numbers import decimals, listed, number, plural
-from ttfm.reporting.summary import joined, pick, summarise
+from ttfm.reporting.summary import cells, joined, summarise
 
 __all__ = ["Cell", "Row", "Table", "headline_table", "metric_table", "summarise"]
 
@@ -148,14 +148,13 @@ def _cell(row: pd.Series | None, places: int, *, reference: bool, span: int = 1)
 
 
 def _cells(
-    summary: pd.DataFrame, experiment: Mapping[str, Any], problem: str, metric: str, student: str, places: int
+    found: Mapping[tuple[str, int | None], pd.Series], columns: Sequence[int | None], student: str, places: int
 ) -> list[Cell]:
-    columns = step_columns(summary, experiment, problem, metric)
     reference = student in REFERENCES
-    constant = pick(summary, problem, metric, student, None) if reference else None
+    constant = found.get((student, None)) if reference else None
     if constant is not None or student in ("data", "autoencoder", "teacher"):
         return [_cell(constant, places, reference=True, span=len(columns))]
-    return [_cell(pick(summary, problem, metric, student, k), places, reference=reference) for k in columns]
+    return [_cell(found.get((student, k)), places, reference=reference) for k in columns]
 
 
 def _places(summary: pd.DataFrame, problem: str, metric: str) -> int:
@@ -215,11 +214,11 @@ def metric_table(summary: pd.DataFrame, experiment: Mapping[str, Any], problem: 
     places = _places(summary, problem, metric)
     here = summary[(summary["problem"] == problem) & (summary["metric"] == metric)]
     references = [name for name in REFERENCES if name in set(here["student"])]
+    found, columns = cells(summary, problem, metric), step_columns(summary, experiment, problem, metric)
 
     def rows(students: Sequence[str]) -> tuple[Row, ...]:
         return tuple(
-            Row(name, method_title(experiment, name), tuple(_cells(summary, experiment, problem, metric, name, places)))
-            for name in students
+            Row(name, method_title(experiment, name), tuple(_cells(found, columns, name, places))) for name in students
         )
 
     return Table(
@@ -229,7 +228,7 @@ def metric_table(summary: pd.DataFrame, experiment: Mapping[str, Any], problem: 
         rules=rules(metric),
         scored=protocol(summary, problem, metric),
         stub="Method",
-        header=tuple(steps_title(k) for k in step_columns(summary, experiment, problem, metric)),
+        header=tuple(steps_title(k) for k in columns),
         groups=(),
         body=rows(list(experiment["students"])),
         references=rows(references),
@@ -252,11 +251,11 @@ def headline_table(summary: pd.DataFrame, experiment: Mapping[str, Any]) -> Tabl
     )
     places = {name: _places(summary, name, metric) for name, metric in problems.items()}
 
+    found = {name: cells(summary, name, metric) for name, metric in problems.items()}
+
     def row(student: str) -> Row:
-        cells: list[Cell] = []
-        for name, metric in problems.items():
-            cells += _cells(summary, experiment, name, metric, student, places[name])
-        return Row(student, method_title(experiment, student), tuple(cells))
+        parts = [_cells(found[name], columns[name], student, places[name]) for name in problems]
+        return Row(student, method_title(experiment, student), tuple(cell for part in parts for cell in part))
 
     scored = [f"{experiment['problems'][name]['title']}: {protocol(summary, name, m)}" for name, m in problems.items()]
     notes = [

@@ -20,7 +20,7 @@ from ttfm.reporting.labels import (
     steps_list,
 )
 from ttfm.reporting.numbers import compact, duration, listed, plural, some, with_interval
-from ttfm.reporting.summary import overlap, pick
+from ttfm.reporting.summary import cells, overlap
 from ttfm.reporting.yardstick import against_euler
 
 
@@ -122,8 +122,9 @@ class _Problem:
             return []
         first, last = self.steps[0], self.steps[-1]
         groups: dict[str, list[str]] = {"lower": [], "higher": [], "same": []}
+        found = cells(self.summary, self.problem, self.metric)
         for student in self.experiment["students"]:
-            pair = [pick(self.summary, self.problem, self.metric, student, k) for k in (first, last)]
+            pair = [found.get((student, k)) for k in (first, last)]
             if any(row is None or row["n"] < 2 for row in pair):
                 continue
             a, b = pair
@@ -151,9 +152,9 @@ def _undominated(
     """Students that no other beats in both seconds and headline metric at the smallest budget."""
     metric = experiment["problems"][problem]["headline"]
     steps = step_columns(summary, experiment, problem, metric)[0]
-    points = {}
+    found, points = cells(summary, problem, metric), {}
     for _, cost in costs[(costs["problem"] == problem) & (costs["n"] > 0)].iterrows():
-        row = pick(summary, problem, metric, cost["student"], steps)
+        row = found.get((cost["student"], steps))
         if row is not None and row["n"] > 0 and cost["student"] not in REFERENCES and not math.isnan(cost["seconds"]):
             points[cost["student"]] = (cost["seconds"], sign(metric) * row["mean"])
     if len(points) < 2:

@@ -27,7 +27,7 @@ from ttfm.reporting.figures.style import (
 )
 from ttfm.reporting.labels import metric_label, step_columns, steps_title
 from ttfm.reporting.palette import BEHIND
-from ttfm.reporting.summary import pick
+from ttfm.reporting.summary import cells
 
 
 def shown_budgets(budgets: list[int | None]) -> list[int | None]:
@@ -45,10 +45,11 @@ def _panel(
     shown: Shown,
 ) -> None:
     metric = experiment["problems"][problem]["headline"]
+    found = cells(summary, problem, metric)
     spans: list[float] = []
     right = 0.0
     for name, mark in student_marks(experiment, shown).items():
-        row = pick(summary, problem, metric, name, k)
+        row = found.get((name, k))
         cost = costs[(costs["problem"] == problem) & (costs["student"] == name) & costs["seconds"].notna()]
         if row is None or not row["n"] or cost.empty:
             continue
