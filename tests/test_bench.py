@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from collections import Counter
 from functools import partial
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from tests.bench import overhead
 from tests.bench.__main__ import PUBLISHED, parse, table
 from tests.bench.bill import forwards
-from tests.bench.passes import EVERY_KIND, Passage
+from tests.bench.passes import EVERY_KIND, KINDS, Passage, Prices, samples
 from tests.bench.scenes import Scene
 from tests.bench.starts import IMPORTS
 from ttfm.losses import load_modules
@@ -33,7 +34,7 @@ def in_batches(loss, scene=SCENE, steps=20, warm=4, repeat=1):
     passage = Passage(scene.trainer(loss, "cpu", steps), warm)
     for _ in range(warm + steps):
         passage()
-    each = [dict(zip(EVERY_KIND, found, strict=True)) for found in passage.rounds(repeat)]
+    each = [dict(zip(EVERY_KIND, samples(found), strict=True)) for found in passage.rounds(repeat)]
     return [{kind: count / scene.batch / repeat for kind, count in found.items()} for found in each]
 
 
@@ -78,6 +79,21 @@ def test_every_stage_counts_by_its_length():
     asked = [found["teacher"] for found in in_batches(PFMM(doublings=3))]
     assert asked == [2.0] * 5 + [0.0] * 15
     assert [found["teacher"] for found in in_batches(PFMM(doublings=3), repeat=10)] == [1.0, 0.0]
+
+
+def test_passes_are_told_by_their_sizes():
+    passage = Passage(SCENE.trainer(load_modules()["lsd"](), "cpu", 3), 1)
+    for _ in range(4):
+        passage()
+    for found in passage.rounds(1):
+        assert found == {(kind, 12): 1 for kind in KINDS[:2]} | {(kind, 4): 1 for kind in (KINDS[0], *KINDS[4:])}
+        assert samples(found)[EVERY_KIND.index("forward")] == 16
+
+
+def test_passes_are_priced_at_their_sizes():
+    prices = Prices({"forward": {2: 3.0, 4: 4.0, 8: 7.0}})
+    assert [prices.of("forward", size) for size in (1, 2, 3, 6, 8, 16)] == [3.0, 3.0, 3.5, 5.5, 7.0, 14.0]
+    assert prices.total(Counter({("forward", 3): 2, ("forward", 8): 1, ("exact", 8): 5})) == 14.0
 
 
 @pytest.mark.parametrize("name", load_modules())

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tests.bench.passes import EVERY_KIND, Passage
+from tests.bench.passes import EVERY_KIND, Passage, Prices, samples
 from tests.bench.scenes import Scene, scenes
 from tests.bench.turns import REPEAT, ROUNDS, WARM, in_turns
 from ttfm.flow.flow_map import FlowMap
@@ -38,26 +38,28 @@ def _of(scene: Scene, only: str, device: str) -> list[dict[str, Any]]:
         name: Passage(scene.trainer(loss, device, ROUNDS * REPEAT), WARM * REPEAT) for name, loss in losses.items()
     }
     times = in_turns(steps | _units(scene, device), device)
-    unit = _unit_costs({name: statistics.median(found) for name, found in times.items()})
-    rows: list[dict[str, Any]] = [{"loss": f"({name})", "seconds": value} for name, value in unit.items()]
+    middle = {name: statistics.median(found) for name, found in times.items()}
+    prices, upkeep = _prices(middle, scene.batch), middle["unit upkeep"]
+    rows: list[dict[str, Any]] = [_unit_row(kind, prices, scene.batch) for kind in prices.timed]
+    rows.append({"loss": "(upkeep)", "seconds": upkeep})
     rounds = {name: step.rounds(REPEAT) for name, step in steps.items()}
-    # The mean over rounds of the passes, and of the times as they are: both of the same steps.
-    calls = {name: _mean(found, scene.batch * REPEAT) for name, found in rounds.items()}
-    calls = {name: {kind: count for kind, count in found.items() if kind in unit} for name, found in calls.items()}
-    predicted = {name: sum(count * unit[kind] for kind, count in found.items()) for name, found in calls.items()}
+    alike = {name: [samples(found) for found in each] for name, each in rounds.items()}
+    # The mean over rounds of the passes' prices, and of the times as they are: both of the same steps.
+    predicted = {name: statistics.fmean(map(prices.total, each)) / REPEAT for name, each in rounds.items()}
     for name in losses:
-        seconds = _typical(times[name], rounds[name])
+        seconds = _typical(times[name], alike[name])
         over = seconds / predicted[name] if predicted[name] else None
+        calls = zip(EVERY_KIND, (statistics.fmean(found) for found in zip(*alike[name], strict=True)), strict=True)
         rows.append({
             "loss": name,
-            **calls[name],
+            **{kind: count / scene.batch / REPEAT for kind, count in calls if kind in prices},
             "seconds": seconds,
-            "in steps of fm": _typical(_ratios(times[name], times["fm"]), rounds[name]),
-            "in steps of lfmd": _typical(_ratios(times[name], times["lfmd"]), rounds[name]),
-            "predicted, in steps of fm": (predicted[name] + unit["upkeep"]) / (predicted["fm"] + unit["upkeep"]),
+            "in steps of fm": _typical(_ratios(times[name], times["fm"]), alike[name]),
+            "in steps of lfmd": _typical(_ratios(times[name], times["lfmd"]), alike[name]),
+            "predicted, in steps of fm": (predicted[name] + upkeep) / (predicted["fm"] + upkeep),
             "over passes": over,
             f"within {LIMIT} of passes": None if over is None else over <= LIMIT,
-            "over passes and upkeep": seconds / (predicted[name] + unit["upkeep"]),
+            "over passes and upkeep": seconds / (predicted[name] + upkeep),
         })  # fmt: skip
     return rows
 
@@ -71,31 +73,40 @@ def _ratios(a: list[float], b: list[float]) -> list[float]:
     return [x / y for x, y in zip(a, b, strict=True)]
 
 
-def _mean(rounds: list[tuple[int, ...]], samples: int) -> dict[str, float]:
-    """The passes of a step in units of the batch, by kind, of rounds with so many ``samples`` each."""
-    return {
-        kind: statistics.fmean(found) / samples
-        for kind, found in zip(EVERY_KIND, zip(*rounds, strict=True), strict=True)
-    }
+def _sizes(batch: int) -> list[int]:
+    """Those that passes are timed at: parts of a batch, as losses send through the network, and two at once."""
+    return sorted({max(1, batch // 8), max(1, batch // 4), max(1, batch // 2), batch, 2 * batch})
 
 
-def _unit_costs(middle: dict[str, float]) -> dict[str, float]:
-    """Seconds of every kind of pass over the batch, and of what a step does besides.
+def _prices(middle: Mapping[str, float], batch: int) -> Prices:
+    """Seconds of every kind of pass.
 
     Args:
         middle: median seconds of what :func:`_units` returned, beside others.
+        batch: samples of a step.
     """
-    unit: dict[str, float] = {}
-    for kind in ("forward", "exact", "jvp"):
-        if f"unit {kind}" in middle:
-            # What a gradient's way back costs is what it adds to the pass.
-            unit[kind] = middle[f"unit {kind}"]
-            unit[f"{kind}-backward"] = middle[f"unit {kind} and back"] - middle[f"unit {kind}"]
-    return unit | {kind: middle[f"unit {kind}"] for kind in ("teacher", "upkeep")}
+    timed: dict[str, dict[int, float]] = {}
+    for size in _sizes(batch):
+        for kind in ("forward", "exact", "jvp", "teacher"):
+            if (there := f"unit {kind} of {size}") in middle:
+                timed.setdefault(kind, {})[size] = middle[there]
+            if (back := f"{there} and back") in middle:
+                # What a gradient's way back costs is what it adds to the pass.
+                timed.setdefault(f"{kind}-backward", {})[size] = middle[back] - middle[there]
+    return Prices(timed)
+
+
+def _unit_row(kind: str, prices: Prices, batch: int) -> dict[str, Any]:
+    whole = prices.of(kind, batch)
+    return {
+        "loss": f"({kind})",
+        "seconds": whole,
+        "an eighth of the batch": prices.of(kind, max(1, batch // 8)) / whole,
+    }
 
 
 def _units(scene: Scene, device: str) -> dict[str, Callable[[], Any]]:
-    """One pass of each kind over a batch; and what every step does besides: its batch, optimizer and averages.
+    """One pass of each kind and size; and what every step does besides: its batch, optimizer and averages.
 
     What a loss asks to be exact has a unit of its own where the precision is lower.
     """
@@ -103,8 +114,6 @@ def _units(scene: Scene, device: str) -> dict[str, Callable[[], Any]]:
     trainer = scene.trainer(load_modules()["fm"](), device, 1)
     network, teacher = trainer.network, trainer.teacher
     assert teacher is not None
-    batch = trainer.batch(0, torch.device(device))
-    s, t, x = batch.s, batch.t, batch.x0
     flow, exact = FlowMap(network, scene.precision), FlowMap(network)
     gradients = [torch.randn_like(weight) * 1e-4 for weight in network.parameters()]
     spare = copy.deepcopy(gradients)
@@ -117,15 +126,25 @@ def _units(scene: Scene, device: str) -> dict[str, Callable[[], Any]]:
         for average in trainer.averages.values():
             average.update()
 
-    calls: dict[str, Callable[[], Tensor]] = {
-        "forward": lambda: flow.average_velocity(s, t, x),
-        "jvp": lambda: torch.add(*flow.eulerian(s, t, x, x)),
-    }
-    if scene.precision != "float32":
-        calls["exact"] = lambda: exact.average_velocity(s, t, x)
-    units: dict[str, Callable[[], Any]] = {f"unit {kind}": torch.no_grad()(call) for kind, call in calls.items()}
-    units |= {f"unit {kind} and back": partial(_and_back, network, call) for kind, call in calls.items()}
-    return units | {"unit teacher": lambda: teacher(t, x), "unit upkeep": rest}
+    units: dict[str, Callable[[], Any]] = {"unit upkeep": rest}
+    batch = trainer.batch(0, torch.device(device))
+    for size in _sizes(scene.batch):
+        # Two batches' worth are one batch twice over: what a sample shows changes no time.
+        s, t, x = (torch.cat([value, value])[:size].contiguous() for value in (batch.s, batch.t, batch.x0))
+        calls: dict[str, Callable[[], Tensor]] = {
+            "forward": partial(flow.average_velocity, s, t, x),
+            "jvp": partial(_derivative, flow, s, t, x),
+        }
+        if scene.precision != "float32":
+            calls["exact"] = partial(exact.average_velocity, s, t, x)
+        units |= {f"unit {kind} of {size}": torch.no_grad()(call) for kind, call in calls.items()}
+        units |= {f"unit {kind} of {size} and back": partial(_and_back, network, call) for kind, call in calls.items()}
+        units[f"unit teacher of {size}"] = partial(teacher, t, x)
+    return units
+
+
+def _derivative(flow: FlowMap, s: Tensor, t: Tensor, x: Tensor) -> Tensor:
+    return torch.add(*flow.eulerian(s, t, x, x))
 
 
 def _and_back(network: nn.Module, call: Callable[[], Tensor]) -> None:

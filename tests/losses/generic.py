@@ -173,7 +173,7 @@ class CentralDifferences(FlowMap):
 
     def _jvp(self, s, t, x, ds, dt, dx, h=1e-5):
         here = self.network(s, t, x)
-        self._count("jvp", here)
+        self._counted("jvp", here)
         ahead, behind = (self.network(s + e * ds, t + e * dt, x + e * dx) for e in (h, -h))
         return here, (ahead - behind) / (2 * h)
 

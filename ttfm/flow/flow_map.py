@@ -37,7 +37,7 @@ class FlowMap(nn.Module):
 
     def average_velocity(self, s: Tensor, t: Tensor, x: Tensor, *, exact: bool = False) -> Tensor:
         """u(s, t, x), shape ``(B, *shape)``; ``exact`` for full precision, where a small difference will be divided."""
-        return self._count("forward", evaluate(self.network, s, t, x, "float32" if exact else self.precision))
+        return self._counted("forward", evaluate(self.network, s, t, x, "float32" if exact else self.precision))
 
     def forward(self, s: Tensor, t: Tensor, x: Tensor) -> Tensor:
         """phi_{s,x}(t), shape ``(B, *shape)``."""
@@ -71,10 +71,20 @@ class FlowMap(nn.Module):
         r"""The pair u, :math:`\partial_s u + (\nabla_x u) v` at (s, t, x): forward-mode tangent (1, 0, v)."""
         return self._jvp(s, t, x, torch.ones_like(s), torch.zeros_like(t), v)
 
-    def _count(self, kind: str, output: Tensor) -> Tensor:
-        self.calls[kind] += len(output)
-        if output.requires_grad:
-            self.calls[f"{kind}-backward"] += len(output)
+    def count(self, kind: str, samples: int, backward: bool) -> None:
+        """Count a pass in ``calls``; those that a loss makes through the network's own modules it counts itself.
+
+        Args:
+            kind: "forward" or "jvp".
+            samples: those of the pass.
+            backward: whether a gradient flows back through it.
+        """
+        self.calls[kind] += samples
+        if backward:
+            self.calls[f"{kind}-backward"] += samples
+
+    def _counted(self, kind: str, output: Tensor) -> Tensor:
+        self.count(kind, len(output), output.requires_grad)
         return output
 
     def _jvp(self, s: Tensor, t: Tensor, x: Tensor, ds: Tensor, dt: Tensor, dx: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,5 +102,5 @@ class FlowMap(nn.Module):
             # Not the call, which may be compiled: torch's compiler can drop tangents.
             output = self.network.forward(*(forward_ad.make_dual(value, tangent) for value, tangent in pairs))
             primal, tangent = forward_ad.unpack_dual(output)
-        self._count("jvp", primal)
+        self._counted("jvp", primal)
         return primal, torch.zeros_like(primal) if tangent is None else tangent

@@ -109,8 +109,7 @@ class DifferenceTransitionMatching(Loss):
         )
         r = batch.uniform()
         known = model.condition(time, batch.at(time))
-        student.calls["forward"] += len(time)
-        student.calls["forward-backward"] += len(time)
+        student.count("forward", len(time), backward=True)
         prediction = model.head(r, interpolate(noise, difference, r), known)
         return {"transition": squared_norm(prediction - (difference - noise))}
 
