@@ -87,7 +87,7 @@ def check_residual(loss, flow, bound, progress=0.0):
 
 
 @torch.no_grad()
-def residuals(loss, flow, progress=0.0, count=2048):
+def residuals(loss, flow, progress=0.0, count=1024):
     """Every term's batch mean where student and target are the flow's exact map and the teacher its exact field."""
     field, exact = flow
     values = terms(loss, batch_of(loss, flow, count, progress), exact, exact, field)
