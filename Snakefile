@@ -40,9 +40,9 @@ onstart:
     # To start no more than so many jobs a second, Snakemake (9.27) looks over those that are ready a second after every
     # look, and after every job that ends there is one such chain of looks more: with hundreds of jobs they take a core.
     workflow.scheduler.job_rate_limiter = None
-    # A training that stops at this limit keeps its state, and is tried again until it is done. Another failure is not.
-    if "TTFM_TRAIN_AT_MOST" in os.environ:
-        workflow.scheduler._handle_error = trying_again(workflow.scheduler._handle_error)
+    # A training that was told to stop, or whose time was up, has kept its state and is tried again until it is done.
+    # Another failure is not.
+    workflow.scheduler._handle_error = trying_again(workflow.scheduler._handle_error)
 
 
 onsuccess:

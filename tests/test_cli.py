@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 
 from tests.registry import with_registry
 from ttfm.cli import STEPS, main, parser
+from ttfm.exits import GOES_ON, TRY_AGAIN
 from ttfm.planning import plan
 
 
@@ -94,6 +96,30 @@ def test_an_error_of_ours_keeps_its_traceback(monkeypatch, tmp_path):
     monkeypatch.setattr(describe, "run", fail)
     with pytest.raises(RuntimeError, match="a mistake"):
         main(["describe", "--out", str(tmp_path / "out.json")])
+
+
+TEACHER = ["teacher", "--config", "c", "--weights", "w", "--curve", "u", "--record", "r"]
+
+
+@pytest.mark.parametrize(
+    ("told", "kept", "status"),
+    [
+        (signal.SIGTERM, True, TRY_AGAIN),
+        (signal.SIGUSR1, True, TRY_AGAIN),
+        (signal.SIGTERM, False, 128 + signal.SIGTERM),
+    ],
+)
+def test_a_training_that_is_told_to_stop_before_it_trains_is_tried_again(told, kept, status, monkeypatch, capsys):
+    from ttfm.steps import teacher
+
+    monkeypatch.setattr(teacher, "run", lambda arguments: signal.raise_signal(told))
+    before = signal.getsignal(told)
+    with pytest.raises(SystemExit) as stop:
+        main([*TEACHER, *(["--state", "s"] if kept else [])])
+    assert stop.value.code == status
+    assert (f"stopped by {told.name} before or after its training" in (message := capsys.readouterr().err)) == kept
+    assert (GOES_ON in message) == kept
+    assert signal.getsignal(told) is before
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import NoReturn
 
 from ttfm.devices import take_gpus
-from ttfm.exits import TRY_AGAIN, InterruptedTrainingError
+from ttfm.exits import TRY_AGAIN, UNTRAINED, InterruptedTrainingError
 from ttfm.files import DamagedResult, set_aside
 from ttfm.provenance import source
 
@@ -131,7 +131,7 @@ def main(arguments: list[str] | None = None) -> None:
     if step in TRAININGS:
         _start_ranks(arguments)
     try:
-        with _tidy_end():
+        with _tidy_end(goes_on=step in TRAININGS and all(run.state for run in runs)):
             options.run_all(runs)
     except InterruptedTrainingError as error:
         logging.warning("%s", error)
@@ -147,20 +147,33 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 @contextmanager
-def _tidy_end() -> Iterator[None]:
+def _tidy_end(goes_on: bool) -> Iterator[None]:
     """Let SIGTERM end the process as an error would, so that what it has begun to write is removed.
 
-    A training with a place for its state knows better what to do, as long as it trains.
+    A training with a place for its state knows better what to do, as long as it trains; before and after, SIGTERM and
+    SIGUSR1 end it as one that goes on when it is tried again.
+
+    Args:
+        goes_on: whether the process is such a training.
+
+    Raises:
+        InterruptedTrainingError: if it is, and was told to stop.
     """
     if threading.current_thread() is not threading.main_thread():
         # Signals are the main thread's.
         yield
         return
-    before = signal.signal(signal.SIGTERM, _terminated)
+    told = (signal.SIGTERM, signal.SIGUSR1) if goes_on else (signal.SIGTERM,)
+    before = {number: signal.signal(number, _interrupted if goes_on else _terminated) for number in told}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
+    raise InterruptedTrainingError(f"stopped by {signal.Signals(number).name} {UNTRAINED}")
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:

@@ -3,12 +3,15 @@
 import gzip
 import hashlib
 import os
+import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torchvision import datasets
 
-from ttfm.data.finding import DamagedData, DataUnavailable
+from ttfm.data.finding import DamagedData, DataUnavailable, cache
 from ttfm.data.mnist import FILES, MNIST, FashionMNIST
 
 REAL = Path(os.environ.get("TTFM_ASSETS", "nowhere")) / "data" / "FashionMNIST" / "raw"
@@ -22,6 +25,7 @@ def idx(array):
 def made(tmp_path, monkeypatch):
     """A tiny set in torchvision's layout, training files packed and test files plain."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("TTFM_ASSETS", raising=False)
     rng = np.random.default_rng(0)
     raw = tmp_path / "data" / "MNIST" / "raw"
     raw.mkdir(parents=True)
@@ -73,6 +77,18 @@ def test_without_a_network_it_says_what_to_put_where(made, monkeypatch):
     monkeypatch.setattr(MNIST, "_fetch", unreachable)
     with pytest.raises(DataUnavailable, match=r"FashionMNIST: not found in .*put torchvision's folder FashionMNIST"):
         FashionMNIST().read(str(assets), assets)
+
+
+@pytest.mark.parametrize("tampered", [False, True])
+def test_a_download_is_moved_to_its_place_when_its_sha256_is_right(made, tampered, monkeypatch):
+    _, raw, _ = made
+    if tampered:
+        (raw / "t10k-images-idx3-ubyte").write_bytes((raw / "t10k-images-idx3-ubyte").read_bytes()[:-1] + b"x")
+    monkeypatch.setattr(datasets, "MNIST", lambda root, download: shutil.copytree(raw, Path(root) / "MNIST" / "raw"))
+    expected = pytest.raises(DamagedData, match="t10k-images-idx3-ubyte: damaged") if tampered else nullcontext()
+    with expected:
+        MNIST().read(None, raw)
+    assert (cache() / "MNIST" / "raw").is_dir() != tampered
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="Fashion-MNIST is not in the folder that TTFM_ASSETS names")

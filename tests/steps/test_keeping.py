@@ -80,7 +80,7 @@ def require_same(folder, unbroken):
         assert records[0][key] == records[1][key]
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL])
 def test_a_signal_costs_no_work_and_changes_no_number(told, unbroken, tmp_path):
     arguments = ("--state", f"{tmp_path}/state", "--save-every", "0.001")
     process = start(tmp_path, *arguments)
@@ -243,6 +243,26 @@ def test_a_signal_ends_the_training_after_its_step(told, tmp_path):
         with pytest.raises(InterruptedTrainingError, match=f"stopped by {told.name} after step 7"):
             keeper.after_step(lambda: [State(7, {}, {})])
     assert keeper.newest()[0].step == 7
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(0.001, 10), (2.0, 1)])
+def test_ranks_agree_on_whether_to_stop_after_at_most_a_second_and_a_step(seconds, steps, tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("ttfm.steps.keeping.time", argparse.Namespace(monotonic=lambda: clock[0]))
+    ranks = argparse.Namespace(count=2, rank=0, any=lambda values, device: list(values), wait=lambda: None)
+    with Keeper([(argparse.Namespace(state=tmp_path / "state"), CONFIG)], "cpu", ranks) as keeper:
+
+        def step(number):
+            clock[0] += seconds
+            keeper.after_step(lambda: [State(number, {}, {})])
+
+        for number in range(11):
+            step(number)
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(InterruptedTrainingError) as stopped:
+            for number in range(11, 40):
+                step(number)
+    assert f"after step {10 + steps};" in str(stopped.value)
 
 
 @pytest.mark.parametrize(("saved", "words"), [(True, "the state is kept"), (False, "could not be saved")])

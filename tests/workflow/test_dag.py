@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import signal
 import time
 
 import pytest
 import yaml
 from PIL import Image
 
+from tests.faults.workspace import Workspace, wait_until
 from tests.workflow.project import POINTS, checkout, in_one_process, planned, rows, rules, snakemake, write
 
 pytestmark = pytest.mark.workflow
@@ -120,14 +122,16 @@ def test_an_edit_is_seen_whatever_the_dates_of_results_are(tiny):
 
 def test_a_folder_of_images_that_has_changed_is_read_again(tmp_path):
     folder = checkout(tmp_path / "project")
-    (folder / "pictures").mkdir()
+    # No shell may ever read what a user writes.
+    pictures = folder / "$(touch hacked); touch `touch hacked` '&\""
+    pictures.mkdir()
     for index in range(8):
-        Image.new("RGB", (9, 9), (index, 0, 0)).save(folder / "pictures" / f"{index}.png")
+        Image.new("RGB", (9, 9), (index, 0, 0)).save(pictures / f"{index}.png")
     config = json.loads(json.dumps(POINTS))
     config["problems"] = {
         "pictures": {
             "title": "Pictures",
-            "data": {"name": "folder", "path": "pictures", "size": 8},
+            "data": {"name": "folder", "path": pictures.name, "size": 8},
             "network": {"name": "unet", "channels": 8, "multipliers": [1], "patch": 2},
             "training": {"iterations": 2, "batch": 4},
             "evaluation": {"samples": 16, "steps": 2, "metrics": ["l2"], "headline": "l2"},
@@ -136,12 +140,13 @@ def test_a_folder_of_images_that_has_changed_is_read_again(tmp_path):
     arguments = ("results/points/pictures/images/about.json", *write(folder, config))
     snakemake(folder, *arguments)
     assert planned(folder, *arguments) == set()
-    Image.new("RGB", (9, 9), (0, 255, 0)).save(folder / "pictures" / "3.png")
+    assert not any("hacked" in path.name for path in folder.iterdir() if path != pictures)
+    Image.new("RGB", (9, 9), (0, 255, 0)).save(pictures / "3.png")
     assert planned(folder, *arguments) == {"images"}
     snakemake(folder, *arguments)
     assert planned(folder, *arguments) == set()
     # What is not there any more costs nothing that was made of it.
-    (folder / "pictures").rename(folder / "elsewhere")
+    pictures.rename(folder / "elsewhere")
     assert planned(folder, *arguments) == set()
 
 
@@ -216,6 +221,22 @@ def test_trainings_in_pieces_chain_by_themselves_seeds_that_train_together_too(t
     for path in (made / "teacher", made / "cd" / "0", made / "cd" / "1"):
         # A consistency student is given the teacher's samples on top of its own.
         assert json.loads((path / "record.json").read_text())["resumed"][:2] == [1, 2]
+
+
+def test_a_training_that_is_told_to_stop_is_tried_again_by_the_same_command(tmp_path):
+    workspace = Workspace(tmp_path / "project", iterations=3_000)
+    workspace.arguments += ("--until", "teacher")
+    run = workspace.start()
+    for told in (signal.SIGUSR1, signal.SIGTERM):
+        before = set(workspace.results.glob("ring/teacher/state/*/step-*.json"))
+        newer = lambda before=before: set(workspace.results.glob("ring/teacher/state/*/step-*.json")) - before  # noqa: E731
+        assert wait_until(newer, run), workspace.log.read_text()
+        os.kill(workspace.jobs("teacher")[0], told)
+        assert wait_until(lambda: not workspace.jobs("teacher"), run)
+    assert run.wait(timeout=600) == 0, workspace.log.read_text()
+    assert workspace.log.read_text().count("Trying to restart") == 2
+    resumed = json.loads((workspace.results / "ring" / "teacher" / "record.json").read_text())["resumed"]
+    assert len(resumed) == 2 and 0 < resumed[0] < resumed[1] < 3_000
 
 
 def test_a_training_in_pieces_that_fails_is_not_tried_again(tmp_path, monkeypatch):

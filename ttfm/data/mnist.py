@@ -64,20 +64,26 @@ class MNIST:
         wanted = f"torchvision's folder {self.folder}"
         found = first((f"{self.folder}/raw",), assets)
         raw = found or download(self.folder, self.folder, wanted, assets, self._fetch) / "raw"
+        splits = self._read(raw)
+        splits["train"] = splits["train"].first(self.limit)
+        return Found(splits, self.classes, {"folder": f"{self.folder}/raw"}, raw)
+
+    def _read(self, raw: Path) -> dict[str, Split]:
         expected = iter(self.digests)
-        splits = {}
-        for split, (images, labels) in FILES.items():
-            splits[split] = Split(
+        return {
+            split: Split(
                 _idx(raw / images, next(expected)).reshape(-1, 1, SIDE, SIDE),
                 _idx(raw / labels, next(expected)).astype(np.int64),
             )
-        splits["train"] = splits["train"].first(self.limit)
-        return Found(splits, self.classes, {"folder": f"{self.folder}/raw"}, raw)
+            for split, (images, labels) in FILES.items()
+        }
 
     def _fetch(self, folder: Path) -> None:
         from torchvision import datasets
 
         getattr(datasets, self.folder)(str(folder), download=True)
+        # By their sha256, before they are moved to where they will be found: torchvision's own digests are md5.
+        self._read(folder / self.folder / "raw")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,13 @@ SMALLEST = 32
 """Images with a smaller side are enlarged to this one; the trunks need 16 (vgg), 17 (squeeze) and 31 pixels (alex)."""
 
 TRUNKS = {"squeeze": weights.SQUEEZENET, "alex": weights.ALEXNET, "vgg": weights.VGG16}
-"""The weights of each trunk; the linear heads ship inside the package lpips."""
+"""The weights of each trunk."""
+HEADS = {
+    "squeeze": "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76",
+    "alex": "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
+    "vgg": "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+}
+"""sha256 of the linear heads, version 0.1, which the package lpips brings."""
 
 
 def load_lpips(trunk: str | Path, net: str = "squeeze") -> nn.Module:
@@ -33,6 +39,7 @@ def load_lpips(trunk: str | Path, net: str = "squeeze") -> nn.Module:
 
     Raises:
         ValueError: naming the file, if it lacks weights of the trunk or they have other shapes.
+        ttfm.evaluation.weights.DamagedAsset: naming the file, if the package brings other heads.
     """
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         import lpips
@@ -40,7 +47,10 @@ def load_lpips(trunk: str | Path, net: str = "squeeze") -> nn.Module:
         # lpips asks torchvision for an untrained trunk with an argument of torchvision's old interface.
         warnings.filterwarnings("ignore", "The parameter 'pretrained' is deprecated", UserWarning)
         warnings.filterwarnings("ignore", "Arguments other than a weight enum or `None` for 'weights'", UserWarning)
-        model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+        model = lpips.LPIPS(net=net, pnet_rand=True, pretrained=False, verbose=False)
+    heads = weights.load(weights.checked(Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth", HEADS[net]))
+    # Every head stands in the model twice: as lin0, lin1, ... and in their list, lins.
+    model.load_state_dict(heads | {f"lins.{name.removeprefix('lin')}": value for name, value in heads.items()}, False)
     found = weights.load(Path(trunk))
     # lpips cuts torchvision's `features` into slices and keeps their numbers: slice2.3.squeeze.weight is
     # features.3.squeeze.weight.

@@ -120,7 +120,7 @@ def find(asset: Asset, folder: str | Path | None = None) -> Path:
     for place in (*places, cache):
         for name, digest in asset.files:
             if (place / name).is_file():
-                return _checked(place / name, digest)
+                return checked(place / name, digest)
     name, digest = asset.files[-1]
     looked = (
         f"{asset.name}: none of {' or '.join(name for name, _ in asset.files)} is in "
@@ -134,7 +134,7 @@ def find(asset: Asset, folder: str | Path | None = None) -> Path:
         _download(asset, cache / name, digest)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         raise AssetUnavailable(f"{looked}, and the download failed ({error}); {todo}") from error
-    return _checked(cache / name, digest)
+    return checked(cache / name, digest)
 
 
 def load(path: Path) -> dict[str, Tensor]:
@@ -148,7 +148,12 @@ def load(path: Path) -> dict[str, Tensor]:
     return {name: value.float() for name, value in weights.items()}
 
 
-def _checked(path: Path, digest: str) -> Path:
+def checked(path: Path, digest: str) -> Path:
+    """``path``, if its content has this sha256.
+
+    Raises:
+        DamagedAsset: naming the file and both digests, if it has another.
+    """
     found = sha256(path)
     if found != digest:
         raise DamagedAsset(f"{path}: damaged: expected sha256 {digest}, found {found}; delete the file or replace it")

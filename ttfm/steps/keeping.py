@@ -27,8 +27,8 @@ SAVE_EVERY, TRAIN_AT_MOST = "TTFM_SAVE_EVERY", "TTFM_TRAIN_AT_MOST"
 INTERVAL = 60.0
 COST = 0.02
 """Largest share of the time that saving may take: after a save that took long the next one waits for longer."""
-AGREED = 10
-"""Steps after which several ranks agree on whether to stop."""
+AGREED, SLOW = 10, 0.1
+"""Steps after which several ranks agree on whether to stop; where one takes more seconds than this, after every one."""
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 INPUTS = ("teacher", "solution", "pairs", "trajectories", "schedules", "start", "images")
 """Arguments whose files decide what a training does."""
@@ -109,7 +109,7 @@ class Keeper:
         self._end = time.monotonic() + limit if limit else float("inf")
         self._due = time.monotonic() + self._every
         self._device = device
-        self._steps = 0
+        self._steps, self._agreed, self._looked = 0, 1, time.monotonic()
         # What there is of each training that all of them can go on from.
         self._whole: list[tuple[Any, ...]] = [()] * self._count
         self._full = False
@@ -172,9 +172,11 @@ class Keeper:
         if self._ranks.count > 1:
             # All of them save and stop after the same step, or none does. To agree makes a GPU wait.
             self._steps += 1
-            if self._steps % AGREED:
+            if self._steps < self._agreed:
                 return
-            told, over, due = self._ranks.any([told, over, due], self._device)
+            slow = before - self._looked > SLOW * self._agreed
+            told, over, due, slow = self._ranks.any([told, over, due, slow], self._device)
+            self._steps, self._agreed, self._looked = 0, 1 if slow else AGREED, before
         # A disk that was full when the time was up is not tried again before the next state is due.
         if not (told or due or (over and not self._full)):
             return
