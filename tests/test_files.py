@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import ttfm
 from ttfm.files import (
     DamagedResult,
     Spool,
@@ -170,3 +172,13 @@ def test_a_mapped_array_is_the_one_that_was_written_and_fills_no_memory(tmp_path
         file.write(b"other")
     with pytest.raises(DamagedResult, match=r"a\.npz: damaged array file"):
         map_array(tmp_path / "a.npz", "pixels", tmp_path)
+
+
+def test_nothing_in_the_package_loads_a_pickle():
+    """Beside the linter's rules, which know of no torch.load and of no numpy."""
+    for path in Path(ttfm.__file__).parent.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert "allow_pickle=True" not in text and "weights_only=False" not in text, path
+        for call in re.findall(r"torch\.load\((?:[^()]|\([^()]*\))*\)", text):
+            assert "weights_only=True" in call, f"{path}: {call}"
+        assert not re.search(r"^\s*(import|from) (pickle|cloudpickle|dill|joblib|shelve)\b", text, re.MULTILINE), path

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import json
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from tests.reporting import synthetic
 from ttfm.evaluation import catalogue
 from ttfm.reporting import build, figures, inputs
+from ttfm.reporting.names import PAGE_ALONE, PICTURES
 from ttfm.reporting.provenance import provenance
 
 
@@ -43,6 +45,28 @@ def test_two_builds_are_equal_byte_for_byte(results, page, tmp_path):
         assert list(first) == list(second) and first
         assert [name for name in first if first[name] != second[name]] == []
     assert (again.parent / "index.html").read_bytes() == page.read_bytes()
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of reporting that a file of it names in its imports, wherever they stand."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ttfm.reporting"):
+            module = node.module.split(".")[2:3]
+            found |= set(module or [alias.name for alias in node.names])
+    return found
+
+
+def test_what_is_watched_for_tables_and_figures_is_all_that_they_are_made_by():
+    folder = Path(build.__file__).parent
+    # That of all three imports each where it is needed.
+    modules = {path: path.stem for path in folder.glob("*.py") if path.stem not in ("build", "__init__")}
+    modules |= dict.fromkeys((folder / "figures").glob("*.py"), "figures")
+    assert {*PAGE_ALONE, *PICTURES} <= set(modules.values())
+    for path, name in modules.items():
+        if name not in PAGE_ALONE:
+            assert not imported(path) & {*PAGE_ALONE}, path
+            assert name in PICTURES or not imported(path) & {*PICTURES}, path
 
 
 def test_table_files(results):

@@ -68,7 +68,9 @@ def test_a_second_call_finds_nothing_to_do(tiny):
 def test_an_edit_reruns_what_it_changes_and_no_more(tiny):
     folder, _ = tiny
     for edited, expected in (
-        ("ttfm/reporting/palette.py", {"tables", "figures", "page"}),
+        ("ttfm/reporting/figures/quality.py", {"figures", "page"}),
+        ("ttfm/reporting/verdict.py", {"page"}),
+        ("ttfm/reporting/summary.py", {"tables", "figures", "page"}),
         (
             "ttfm/losses/cd.py",
             {

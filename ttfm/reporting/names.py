@@ -25,6 +25,11 @@ grey, sample figures show these alone, and a figure ``<problem>--families`` has 
 SHOWN = 8
 """How many students stand out where there are more than ``MANY``: the baseline and the lowest mean ranks."""
 
+PAGE_ALONE = ("page", "alt", "verdict", "yardstick")
+"""Modules of reporting that write the page and nothing else."""
+PICTURES = ("figures", "palette")
+"""Those that draw, and write no table."""
+
 _PRINTED = ("methods", "headline", "ranks", "cost")
 
 

@@ -19,7 +19,7 @@ from ttfm.experiment import ExperimentError
 from ttfm.files import sha256
 from ttfm.locks import claim, tidy
 from ttfm.planning import plan
-from ttfm.reporting.names import figure_names, table_files
+from ttfm.reporting.names import PAGE_ALONE, PICTURES, figure_names, table_files
 from ttfm.steps.decoding import image_shape
 
 # A plan is many objects that stay; to look through them all time and again for some that do not takes a quarter of it.

@@ -1,5 +1,8 @@
 CATALOGUE = modules("evaluation/catalogue.py", "evaluation/metric.py", "evaluation/image_metrics.py")
 REPORTING = BASE + CATALOGUE + modules("reporting/*.*", "reporting/figures/*.py")
+# An edit to a plot draws figures again and writes the page that shows them, and leaves tables as they are.
+DRAWING = [name for name in REPORTING if Path(name).stem not in PAGE_ALONE]
+TABULATING = [name for name in DRAWING if not {Path(name).stem, Path(name).parent.name} & {*PICTURES}]
 TABLES = [name for name in table_files(PROBLEMS) if name != "summary.csv"]
 
 
@@ -60,7 +63,7 @@ rule tables:
         f"{ROOT}/benchmarks/tables.tsv"
     threads: 1
     params:
-        made_of=made_of(REPORTING + modules("steps/tables.py"), EXPERIMENT),
+        made_of=made_of(TABULATING + modules("steps/tables.py"), EXPERIMENT),
     message:
         "Write the tables"
     shell:
@@ -95,7 +98,7 @@ rule figures:
         f"{ROOT}/benchmarks/figures.tsv"
     threads: 1
     params:
-        made_of=made_of(REPORTING + modules("steps/figures.py"), EXPERIMENT),
+        made_of=made_of(DRAWING + modules("steps/figures.py"), EXPERIMENT),
     message:
         "Draw the figures"
     shell:
