@@ -188,6 +188,12 @@ def test_every_loss_says_what_it_computes_and_what_it_costs(loss):
     assert re.search(r"\bCost\b", about)
 
 
+def test_every_loss_has_a_file_of_its_own():
+    assert {loss.name: loss.__module__ for loss in load_modules().values()} == {
+        name: f"ttfm.losses.{name}" for name in load_modules()
+    }
+
+
 def test_a_name_is_taken_once():
     class Impostor(LFMD):
         pass

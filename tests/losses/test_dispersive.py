@@ -7,7 +7,8 @@ from tests.exact import linear_gaussian, make_batch
 from ttfm.flow.fields import LinearGaussianField
 from ttfm.flow.flow_map import FlowMap
 from ttfm.losses.dispersive import dispersion
-from ttfm.losses.meanflow import MeanFlow, MeanFlowDistillation
+from ttfm.losses.meanflow import MeanFlow
+from ttfm.losses.meanflow_distill import MeanFlowDistillation
 from ttfm.networks.mlp import MLP
 from ttfm.networks.unet import UNet
 

@@ -238,7 +238,7 @@ def test_shortcut_bootstraps_as_psd_does_at_the_midpoint():
     assert set(level.tolist()) == {0.0, 1.0, 2.0, 3.0}
     assert torch.equal((s * 2**level) % 1, torch.zeros(SIZE, dtype=s.dtype))
     assert t.max() == 1
-    expected = semigroup_average(target, s, t, x, torch.full_like(s, 0.5))
+    *_, expected = LOSSES["psd"]()._jump(dataclasses.replace(batch(), s=s, t=t), target)
     coarse = level < 3
     assert torch.allclose(goal[coarse], expected[coarse])
     half = 0.5 * (t - s)
@@ -248,14 +248,22 @@ def test_shortcut_bootstraps_as_psd_does_at_the_midpoint():
 
 
 def test_itvm_without_a_teacher_in_its_target_is_semigroup_distillation(student, teacher):
-    target = FlowMap(network(2))
-    options = {"terminal_target": "ema_average", "student_form": "average", "r_rule": "uniform", "mu": 0.0}
-    loss, at = LOSSES["itvm"](**options), batch()
-    terms = loss.terms(at, student, target, teacher)
-    x, width = at.at(at.s), loss._width(batch())
-    goal = semigroup_average(target, at.s, at.t, x, 1 - width)
-    expected = squared_norm(student.average_velocity(at.s, at.t, x) - goal)
-    assert torch.allclose(terms["terminal"], expected)
+    """With mu = 0 the target is the student itself: PSD's jump at a uniform fraction, on the same random numbers."""
+    options = {
+        "terminal_target": "ema_average",
+        "student_form": "average",
+        "r_rule": "uniform",
+        "mu": 0.0,
+        "lambda_I": 0.0,
+    }
+    loss = LOSSES["itvm"](**options)
+    assert loss.target_decay == 0
+    found, slope = of_loss(loss, student, student, teacher)
+    with torch.no_grad():
+        s, t, x, goal = LOSSES["psd"](intermediate="uniform")._jump(batch(), student)
+    expected = squared_norm(student.average_velocity(s, t, x) - goal)
+    assert torch.allclose(found["terminal"], expected)
+    assert torch.allclose(slope, gradient(expected.mean(), student))
 
 
 def test_improved_meanflow_is_meanflow_where_the_diagonal_is_the_conditional_velocity(student):

@@ -10,7 +10,8 @@ from ttfm.data.densities import Ring
 from ttfm.flow.flow_map import FlowMap
 from ttfm.losses import load_modules
 from ttfm.losses.blockwise import Segments
-from ttfm.losses.fm import FlowMatching, WeightedFlowMatching, optimally_coupled
+from ttfm.losses.fm import FlowMatching, optimally_coupled
+from ttfm.losses.wcfm import WeightedFlowMatching
 from ttfm.networks.mlp import MLP
 from ttfm.training.trainer import Trainer, TrainingOptions
 

@@ -14,7 +14,7 @@ from ttfm.losses.base import squared_norm
 from ttfm.losses.fm import FlowMatching
 from ttfm.losses.itvm import ITVM
 from ttfm.losses.lfmd import LFMD
-from ttfm.losses.meanflow import MeanFlowDistillation
+from ttfm.losses.meanflow_distill import MeanFlowDistillation
 from ttfm.networks.mlp import MLP
 
 

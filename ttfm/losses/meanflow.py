@@ -1,4 +1,4 @@
-"""MeanFlow from scratch, and its distillation form with a teacher's velocity."""
+"""MeanFlow from scratch."""
 
 from __future__ import annotations
 
@@ -86,26 +86,3 @@ class MeanFlow(Loss):
     def _weighted(self, residual: Tensor) -> Tensor:
         error = squared_norm(residual)
         return error / (error.detach() + self.epsilon) ** self.power
-
-
-@register
-@dataclass(frozen=True)
-class MeanFlowDistillation(MeanFlow):
-    r"""MeanFlow with a teacher's velocity in both places (MF-RAE, arXiv 2511.13019; AYF-EMD, arXiv 2506.14603).
-
-    .. math:: u_\theta(s,t,x_s) \to \mathrm{sg}[v_s(x_s) + (t-s)(\partial_s u + \nabla_x u \, v_s(x_s))]
-
-    The options are those of ``meanflow``, signs and symbols too. Cost: J+F+B+V. Without a single sample's noise the
-    weight moves no minimum, but what the teacher gets wrong is learned as well, and the target is right at t first and
-    must travel back to s = 0 through the Jacobian: one step from noise is learned last.
-    """
-
-    name = "meanflow_distill"
-    title = "MeanFlow distillation"
-    source = "arXiv 2511.13019; arXiv 2506.14603; the identity of arXiv 2505.13447"
-    needs_teacher = True
-    conditional = False
-
-    def _velocity(self, batch: Batch, x: Tensor, teacher: Field | None) -> Tensor:
-        assert teacher is not None
-        return teacher(batch.s, x)

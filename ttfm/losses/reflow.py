@@ -1,4 +1,4 @@
-"""Rectified flow on the teacher's pairs, and its k-step distillation."""
+"""Rectified flow on the teacher's pairs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.interpolant import conditional_velocity
 from ttfm.flow.solvers import Field
 from ttfm.losses.base import Batch, Loss, Variant, register, squared_norm
-from ttfm.options import Count
 
 
 @register
@@ -47,37 +46,3 @@ class Reflow(Loss):
         time = self._time(batch)
         prediction = student.velocity(time, batch.at(time))
         return {"velocity": squared_norm(prediction - conditional_velocity(batch.x0, batch.x1))}
-
-
-@register
-@dataclass(frozen=True)
-class ReflowDistillation(Reflow):
-    r"""k-step distillation of a flow on its pairs (Liu et al., arXiv 2209.03003, and the authors' code).
-
-    .. math:: E \| u_\theta(s, s, x_s) - (x_1 - x_0) \|^2, \quad s \in \{0, 1/k, \dots, (k-1)/k\}
-
-    ``reflow`` at the times alone at which k Euler steps ask for a velocity. At s = 0 this is direct distillation of the
-    map, x_0 + u(0, 0, x_0) -> x_1, as the pair determines x_1. Sampling is Euler's with any number of steps that
-    divides k; other numbers ask for times that were never trained, hence the default of 8 for 1, 2, 4 and 8 steps. The
-    source distils with k = 1 mostly, and there with LPIPS.
-
-    Cost per step: F + B; the pairs are paid once.
-
-    Attributes:
-        k: number of Euler steps.
-    """
-
-    k: Count = 8
-
-    name = "reflow_distill"
-    title = "Reflow distillation"
-    variants = (Variant(residual=1.0, mixture=10.0), Variant({"k": 1}, residual=1.0, mixture=10.0))
-
-    def unserved(self, steps: int) -> str:
-        """Other times than the k that are trained are asked for by numbers of steps that do not divide k."""
-        if self.k % steps == 0:
-            return ""
-        return f"options.k: {self.k} times are trained and {steps} steps ask for others; give a multiple of {steps}"
-
-    def _time(self, batch: Batch) -> Tensor:
-        return (batch.uniform() * self.k).floor().clamp(max=self.k - 1) / self.k
