@@ -8,9 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from torch_fidelity import calculate_metrics
 
+from tests.evaluation.extractors.fidelity import Bytes, registered
 from tests.registry import with_registry
 from ttfm.cli import main
+from ttfm.data import digits
+from ttfm.evaluation.quantisation import quantise
+from ttfm.evaluation.sample_sets import read_sets
 from ttfm.files import read_arrays, sha256
 from ttfm.planning import plan
 from ttfm.steps import common
@@ -127,6 +132,28 @@ def test_a_student_has_a_row_per_metric_and_budget_with_its_protocol(root):
     assert "the weights of AlexNet (a trunk of LPIPS) were neither" in found["lpips-alex", "1"]["reason"]
     assert found["transport_cost", ""]["N"] == "300" and found["transport_cost", ""]["student"] == "cd"
     assert {row["seed"] for row in rows} == {"0"} and {row["loss"] for row in rows} == {"cd"}
+
+
+def test_torch_fidelity_finds_the_distance_of_the_table_from_the_files_of_images(root):
+    made = root / "digits"
+    sets = read_sets(made / "cd/0/images.npy", made / "cd/0/images.json")
+    values = {(row["metric"], row["steps"]): row["value"] for row in table(made / "cd/0/metrics.csv")}
+    real = quantise(digits.load("test")[0]).numpy()
+    places = {str(each.about["steps"]): n for n, each in enumerate(sets.sets) if not each.snapshot}
+    for steps, place in places.items():
+        with registered() as network:
+            found = calculate_metrics(
+                input1=Bytes(np.array(sets.images[place])),
+                input2=Bytes(real),
+                feature_extractor=network,
+                feature_extractor_weights_path=str(made / "classifier" / "weights.safetensors"),
+                fid=True,
+                cuda=False,
+                cache=False,
+                save_cpu_ram=True,
+                verbose=False,
+            )
+        assert found["frechet_inception_distance"] == pytest.approx(float(values["fd-digits", steps]), rel=1e-6)
 
 
 def test_snapshots_have_the_headline_and_when_they_were_made(root):

@@ -43,6 +43,19 @@ def test_numbers_reach_the_writer_and_it_is_closed(monkeypatch, tmp_path):
     assert seen == [(str(tmp_path), 10), ("loss", 0.5, 10), "closed"]
 
 
+def test_what_is_written_can_be_read(tmp_path):
+    """By the package itself, where it is installed."""
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with event_files(tmp_path) as events:
+        for step in (1, 2):
+            events.add_scalar("loss", 0.5 * step, step)
+    found = EventAccumulator(str(tmp_path))
+    found.Reload()
+    assert [(event.step, event.value) for event in found.Scalars("loss")] == [(1, 0.5), (2, 1.0)]
+
+
 def test_the_trainings_of_a_workflow_have_a_folder_each(monkeypatch, tmp_path):
     config = {"experiment": "e", "problem": "p", "student": "s", "seed": 0}
     monkeypatch.delenv(FOLDER, raising=False)

@@ -1,4 +1,4 @@
-"""A real DAG with classes and a guided teacher, images looked up among the training images, and a run that diverges."""
+"""A real DAG with classes, a transformer and a teacher whose guidance adapts; copies are looked for; a run diverges."""
 
 import json
 
@@ -18,9 +18,9 @@ def test_nearest_training_images_reach_the_table_and_the_page(tmp_path):
         "digits": {
             "title": "Digits",
             "data": {"name": "digits"},
-            "network": {"name": "unet", "channels": 8, "multipliers": [1], "patch": 2, "classes": 10},
+            "network": {"name": "dit", "width": 16, "depth": 1, "heads": 2, "patch": 2, "classes": 10},
             "teacher": {"label_dropout": 0.25},
-            "guidance": {"scale": 1.5, "interval": [0.1, 0.9]},
+            "guidance": {"scale": 1.5, "interval": [0.1, 0.9], "schedule": "raag"},
             "training": {"iterations": 4, "batch": 8, "log_every": 2, "probe_every": 2, "ema": [0.9, 0.5]},
             "evaluation": {"samples": 128, "solver": "heun", "steps": 4, "metrics": ["fd-digits", "copied-train"]},
         }

@@ -33,7 +33,7 @@ class FlowMatching(Loss):
     and scale: :math:`t = \alpha/(\alpha+\sigma)`, and its squared error is that of the linear path times
     :math:`w = ((\dot\alpha\sigma - \alpha\dot\sigma)/(\alpha+\sigma))^2`. The network so trained is a velocity of the
     linear path, which all students share; what the choice decides is where the error is made small. Cost: F + B. Where
-    paths of different pairs cross, the marginal velocity bends: few Euler steps miss the flow however well it is learned.
+    lines between pairs cross, the flow of the mean velocity bends: few Euler steps miss it however well it is learned.
 
     Attributes:
         time: density of the path's time: "uniform"; "logit_normal" (Esser et al., arXiv 2403.03206: standard normal

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib
 
-import numpy as np
 import pytest
-import torch
 import torch_fidelity
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
+from tests.evaluation.extractors.fidelity import Bytes, registered
 from ttfm.data import digits
 from ttfm.evaluation import extractors, features, scores
 from ttfm.evaluation.image_metrics import IMAGE_METRICS, NETWORKS
@@ -27,29 +26,10 @@ def test_the_extractors_are_registered_once_even_after_a_reload():
         assert FEATURE_EXTRACTORS_REGISTRY[name] is about.network
 
 
-class Bytes(torch.utils.data.Dataset):
-    def __init__(self, pixels: np.ndarray):
-        self.pixels = torch.from_numpy(pixels).repeat(1, 3, 1, 1)
-
-    def __len__(self):
-        return len(self.pixels)
-
-    def __getitem__(self, index):
-        return self.pixels[index]
-
-
-class Doubled(extractors.DigitsExtractor):
-    """The digits' network with features in double precision: torch-fidelity then sums in it, as we do."""
-
-    def forward(self, input):
-        return tuple(features.double() for features in super().forward(input))
-
-
 @pytest.fixture
 def doubled():
-    FEATURE_EXTRACTORS_REGISTRY["digits-doubled"] = Doubled
-    yield "digits-doubled"
-    del FEATURE_EXTRACTORS_REGISTRY["digits-doubled"]
+    with registered() as name:
+        yield name
 
 
 @pytest.mark.parametrize("subsets", [(898, 1), (100, 20)])
