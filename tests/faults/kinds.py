@@ -22,13 +22,14 @@ OUT_OF_MEMORY = "(?i)out of memory|cannot allocate memory|MemoryError|bad_alloc|
 """What is said where memory runs out: by a step, or by what ends it before it can say anything."""
 
 
-def kills(bench: Bench, target: str, within: tuple[float, float] = (0.05, 0.35)) -> Iterator[None]:
+def kills(bench: Bench, target: str, within: tuple[float, float] = (0.05, 0.35)) -> Iterator[int]:
     """Kill a trainer, any job, Snakemake alone or all at once, at random moments, until the DAG has come to its end.
 
     They come after times between ``within``, in units of the undisturbed run's.
 
-    Yields after every kill. At the end the tables must be those of the undisturbed run, nothing done twice, and every
-    training gone on from a state at least as new as the newest that a kill left.
+    Yields after every kill how many trainings it left with a state to go on from. At the end the tables must be those
+    of the undisturbed run, nothing done twice, and every training gone on from a state at least as new as the newest
+    that a kill left.
     """
     workspace = bench.workspace
     workspace.clear()
@@ -47,9 +48,10 @@ def kills(bench: Bench, target: str, within: tuple[float, float] = (0.05, 0.35))
         hit = [pid for pid in chosen if _kill(pid)]
         status = run.wait(timeout=LIMIT)
         require(hit or not status, f"the command failed by itself after kills of {target}: {_end(workspace.log)}")
-        left |= workspace.unfinished()
+        unfinished = workspace.unfinished()
+        left |= unfinished
         if hit:
-            yield
+            yield len(unfinished)
     for training, step in left.items():
         resumed = json.loads((training / "record.json").read_text())["resumed"]
         require(resumed and max(resumed) >= step, f"{training} had a state of step {step} and went on from {resumed}")
@@ -262,6 +264,24 @@ def _clock_jumps(bench: Bench, hours: int) -> None:
     require("Nothing to be done" in output, f"there is something left to do after the clock jumped: {output[-2000:]}")
 
 
+def told_to_stop(bench: Bench) -> None:
+    """Trainings are told to stop, as by a cluster that wants its node back; the command that runs goes on with them."""
+    workspace = bench.workspace
+    workspace.clear()
+    run = workspace.start()
+    for told in (signal.SIGTERM, signal.SIGUSR1):
+        found: list[int] = []
+        require(wait_until(lambda found=found: found.extend(workspace.jobs("student")) or found, run), "no student")
+        require(wait_until(workspace.unfinished, run), "no state")
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, told)
+        wait_until(lambda found=found: not set(found) & set(workspace.jobs()), run)
+    require(run.wait(timeout=LIMIT) == 0, f"the command failed: {_end(workspace.log)}")
+    require("Trying to restart" in workspace.log.read_text(), "nothing was told in time")
+    bench.unchanged("trainings were told to stop")
+
+
 def two_at_once(bench: Bench) -> None:
     """The command is given a second time while the first run is at work."""
     workspace = bench.workspace
@@ -304,6 +324,7 @@ ONCE: dict[str, Callable[[Bench], None]] = {
     "orphan that ends": orphan_ends,
     "clock that was ahead": clock_jumps(2),
     "clock that was behind": clock_jumps(-2),
+    "told to stop": told_to_stop,
     "two runs at once": two_at_once,
 }
 TARGETS = ("trainer", "job", "snakemake", "everything")
