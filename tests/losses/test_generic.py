@@ -70,7 +70,6 @@ def test_straight_paths_are_a_fixed_point_of_what_trains_on_trajectories(case):
     """What is trained on the ends of paths aims at straight ones, which only here are the teacher's."""
     if not case.loss.offline:
         pytest.skip("offline is empty: it is bounded at curved paths")
-    skip_other_flow(case, 0.0)
     check_residual(case.loss, STRAIGHT, 1e-12, case.variant.progress)
 
 
