@@ -16,7 +16,7 @@ from types import FrameType
 from typing import NoReturn
 
 from ttfm.devices import take_gpus
-from ttfm.exits import TRY_AGAIN, UNTRAINED, InterruptedTrainingError
+from ttfm.exits import GOES_ON, TRY_AGAIN, InterruptedTrainingError
 from ttfm.files import DamagedResult, set_aside
 from ttfm.provenance import source
 
@@ -155,9 +155,6 @@ def _tidy_end(goes_on: bool) -> Iterator[None]:
 
     Args:
         goes_on: whether the process is such a training.
-
-    Raises:
-        InterruptedTrainingError: if it is, and was told to stop.
     """
     if threading.current_thread() is not threading.main_thread():
         # Signals are the main thread's.
@@ -173,7 +170,10 @@ def _tidy_end(goes_on: bool) -> Iterator[None]:
 
 
 def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
-    raise InterruptedTrainingError(f"stopped by {signal.Signals(number).name} {UNTRAINED}")
+    # No error: code that is at work, a library's own too, may catch those.
+    name = signal.Signals(number).name
+    logging.warning("stopped by %s before or after its training; what state there was is kept, and %s", name, GOES_ON)
+    raise SystemExit(TRY_AGAIN)
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:

@@ -4,8 +4,6 @@ TRY_AGAIN = 75
 """Exit status of a training that was interrupted and has kept its state (EX_TEMPFAIL of sysexits.h)."""
 GOES_ON = "the same command goes on from it"
 """What such a training says last, for whoever sees no exit status of it."""
-UNTRAINED = f"before or after its training; what state there was is kept, and {GOES_ON}"
-"""What it says where it was told to stop while it read its data, say."""
 
 
 class InterruptedTrainingError(Exception):

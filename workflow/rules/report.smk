@@ -1,7 +1,7 @@
 CATALOGUE = modules("evaluation/catalogue.py", "evaluation/metric.py", "evaluation/image_metrics.py")
 REPORTING = BASE + CATALOGUE + modules("reporting/*.*", "reporting/figures/*.py")
 # An edit to a plot draws figures again and writes the page that shows them, and leaves tables as they are.
-DRAWING = [name for name in REPORTING if Path(name).stem not in PAGE_ALONE]
+DRAWING = [name for name in REPORTING if Path(name).name.partition(".")[0] not in PAGE_ALONE]
 TABULATING = [name for name in DRAWING if not {Path(name).stem, Path(name).parent.name} & {*PICTURES}]
 TABLES = [name for name in table_files(PROBLEMS) if name != "summary.csv"]
 
