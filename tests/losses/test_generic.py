@@ -74,14 +74,14 @@ def test_straight_paths_are_a_fixed_point_of_what_trains_on_trajectories(case):
 
 
 @pytest.mark.parametrize(
-    ("flow", "bound", "batches"), [(LINEAR, "residual", 64), (COARSE, "mixture", 24)], ids=["gaussian", "mixture"]
+    ("flow", "bound", "rounds"), [(LINEAR, "residual", 8), (COARSE, "mixture", 4)], ids=["gaussian", "mixture"]
 )
-def test_the_exact_map_is_stationary_in_expectation(case, flow, bound, batches):
+def test_the_exact_map_is_stationary_in_expectation(case, flow, bound, rounds):
     if not case.loss.conditional:
         pytest.skip("not conditional: the residual itself is bounded at the exact map")
     allowed = max(case.variant.residual, getattr(case.variant, bound))
     skip_other_flow(case, allowed)
-    check_stationary(case.loss, flow, allowed, case.variant.progress, batches)
+    check_stationary(case.loss, flow, allowed, case.variant.progress, rounds)
 
 
 # What a loss declares of the networks it asks.

@@ -33,7 +33,11 @@ class ContinuousConsistencyTraining(ContinuousConsistencyDistillation):
     needs_teacher = False
     starts_from_teacher = True
     conditional = True
-    variants = (Variant({"normalise": False}, progress=0.5), Variant(progress=0.5), Variant({"warmup": 0.0}))
+    variants = (
+        Variant({"normalise": False}, progress=0.5),
+        Variant(mixture=1e-4, progress=0.5),
+        Variant({"warmup": 0.0}, mixture=1e-4),
+    )
 
     def _velocity(self, batch: Batch, s: Tensor, x: Tensor, teacher: Field | None) -> Tensor:
         return conditional_velocity(batch.x0, batch.x1)
