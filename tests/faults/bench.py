@@ -62,7 +62,7 @@ class Bench:
         """The tables are those of the undisturbed run, and no state is left."""
         require(self.workspace.tables() == self.reference, f"tables changed after {fault}")
         require(self.workspace.page.is_file(), f"no page after {fault}")
-        found = (path for path in self.workspace.results.glob("**/state/**/*") if path.is_file())
+        found = (path for path in self.workspace.found("**/state/**/*") if path.is_file())
         left = [path for path in found if not path.name.startswith("damaged-")]
         require(not left, f"states are left after {fault}: {left}")
 

@@ -204,7 +204,7 @@ def damaged_state(bench: Bench) -> None:
 
     def two() -> list[Path]:
         """The newest state of a student that has two."""
-        kept = [sorted(folder.glob("step-*.json")) for folder in workspace.results.glob("ring/itvm/*/state/*")]
+        kept = [sorted(folder.glob("step-*.json")) for folder in workspace.found("ring/itvm/*/state/*")]
         return [states[-1] for states in kept if len(states) > 1]
 
     require(wait_until(two, run), "no student ever kept two states")
@@ -233,8 +233,8 @@ def orphan_ends(bench: Bench) -> None:
     workspace = bench.workspace
     workspace.clear()
     run = workspace.start()
-    require(wait_until(lambda: list(workspace.results.glob("ring/itvm/*/state/*/step-*.json")), run), "no state")
-    orphaned = [path for path in workspace.results.glob("ring/itvm/*") if (path / "state").is_dir()]
+    require(wait_until(lambda: workspace.found("ring/itvm/*/state/*/step-*.json"), run), "no state")
+    orphaned = [path for path in workspace.found("ring/itvm/*") if (path / "state").is_dir()]
     _kill(run.pid)
     run.wait()
     require(wait_until(lambda: not workspace.jobs()), "the orphans never ended")
@@ -253,7 +253,7 @@ def _clock_jumps(bench: Bench, hours: int) -> None:
     workspace = bench.workspace
     workspace.clear()
     run = workspace.start()
-    wait_until(lambda: list(workspace.results.glob("ring/*/*/record.json")), run)
+    wait_until(lambda: workspace.found("ring/*/*/record.json"), run)
     workspace.end(run)
     then = time.time() + 3600 * hours
     for path in workspace.results.rglob("*"):
@@ -297,7 +297,7 @@ def two_at_once(bench: Bench) -> None:
 
 
 FULL: dict[str, tuple[Callable[[Workspace], object], str]] = {
-    "states": (lambda workspace: list(workspace.results.glob("ring/itvm/*/state/*/step-*.json")), r"student\w*"),
+    "states": (lambda workspace: workspace.found("ring/itvm/*/state/*/step-*.json"), r"student\w*"),
     "samples": (lambda workspace: workspace.jobs("evaluate"), "evaluate"),
     "tables": (lambda workspace: workspace.jobs("tables"), "tables|figures"),
 }

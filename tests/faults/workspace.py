@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import glob
 import os
 import shutil
 import signal
@@ -71,13 +72,18 @@ class Workspace:
 
     def tables(self) -> dict[str, bytes]:
         """The content of every table that holds no times."""
-        found = [*self.results.glob("metrics.csv"), *(self.results / "tables").glob("*.csv")]
+        found = [*self.found("metrics.csv"), *self.found("tables/*.csv")]
         return {path.name: path.read_bytes() for path in found if path.stem not in TIMED}
+
+    def found(self, pattern: str) -> list[Path]:
+        """What lies in the results, whose folders may come and go meanwhile (pathlib's own glob fails at that)."""
+        paths = glob.glob(pattern, root_dir=self.results, recursive=True, include_hidden=True)  # noqa: PTH207
+        return [self.results / path for path in paths]
 
     def finished(self) -> dict[Path, bytes]:
         """The records, which hold times, of all jobs that Snakemake knows to have come to their end."""
         found = {}
-        for path in self.results.glob("**/*.json"):
+        for path in self.found("**/*.json"):
             # Of a job that was left running when Snakemake was killed it knows nothing, and does it again.
             known = base64.urlsafe_b64encode(str(path.relative_to(self.folder)).encode()).decode()
             noted, begun = (self.folder / ".snakemake" / name / known for name in ("metadata", "incomplete"))
@@ -93,7 +99,10 @@ class Workspace:
             *([f"itvm/{seed}" for seed in part] for part in (SEEDS[:TOGETHER], SEEDS[TOGETHER:])),
         ):
             folders = [self.results / "ring" / name for name in names]
-            kept = [{int(path.stem.split("-")[1]) for path in at.glob("state/*/step-*.json")} for at in folders]
+            kept = [
+                {int(path.stem.split("-")[1]) for path in self.found(f"ring/{name}/state/*/step-*.json")}
+                for name in names
+            ]
             if whole := set.intersection(*kept):
                 found |= {at: max(whole) for at in folders if not (at / "record.json").exists()}
         return found
