@@ -21,6 +21,7 @@ from ttfm.evaluation.image_metrics import (
     samples_needed,
 )
 from ttfm.latent.finding import latent_faults
+from ttfm.located import located
 from ttfm.networks.presets import PRESETS
 from ttfm.options import fill
 from ttfm.problem_checks import IMPORT, teacher_faults
@@ -320,8 +321,8 @@ def _check_evaluation(evaluation: Config, data: Config, entry: Config, where: st
 
 
 def cannot_be_run(source: str, faults: list[str]) -> str:
-    """The message that lists every fault of an experiment and names its file."""
-    return "\n  ".join([f"the experiment{f' {source}' if source else ''} cannot be run:", *faults])
+    """The message that lists every fault of an experiment and names its file, and lines where they can be found."""
+    return "\n  ".join([f"the experiment{f' {source}' if source else ''} cannot be run:", *located(source, faults)])
 
 
 def read_schema(path: str | Path) -> Config:

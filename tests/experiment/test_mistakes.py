@@ -4,10 +4,12 @@ import copy
 import re
 
 import pytest
+import yaml
 
 from tests.experiment.common import images_problem, put, resolved
 from tests.registry import with_registry
 from ttfm.experiment import ExperimentError
+from ttfm.located import located
 from ttfm.planning import plan
 
 BAD = [
@@ -242,3 +244,42 @@ def test_nothing_starts_from_more_than_a_network_and_nothing_wrapped_teaches(tin
         assert f"problems.digits.teacher_loss.name: '{name}' cannot train a teacher" in refused(
             copy.deepcopy(tiny), tmp_path
         )
+
+
+def test_a_mistake_is_named_with_the_line_of_its_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nstudents:\n  itvm: {loss: itvm}\n  other:\n    loss: nope\nseeds: [0,\n  -1]\n")
+    faults = [
+        "students.other.loss: 'nope' is unknown",
+        "students.itvm (on ring): no",
+        "seeds.1: -1 is not allowed",
+        "students.other.options.mu: it stands in a key that is not written out",
+        "title: it is missing",
+        "students.other: unknown key ('loss' was unexpected)",
+        "experiment: unknown key ('seeds' was unexpected)",
+    ]
+    assert located(str(path), faults) == [
+        f"line 5: {faults[0]}",
+        f"line 3: {faults[1]}",
+        f"line 7: {faults[2]}",
+        f"line 4: {faults[3]}",
+        faults[4],
+        f"line 5: {faults[5]}",
+        f"line 6: {faults[6]}",
+    ]
+    second = tmp_path / "more.yaml"
+    second.write_text("seeds: [0, -1]\n")
+    found = located(f"{path}, {second}", [faults[0], faults[2]])
+    assert found == [f"{path}, line 5: {faults[0]}", f"{second}, line 1: {faults[2]}"]
+    assert located("nowhere.yaml", faults) == faults
+    second.write_text("{")
+    assert located(str(second), faults) == faults
+
+
+def test_the_message_of_a_plan_names_lines(tiny, tmp_path):
+    put(tiny, "students/itvm/loss", "itmv")
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(tiny, sort_keys=False))
+    line = next(number for number, text in enumerate(path.read_text().splitlines(), 1) if "itmv" in text)
+    with pytest.raises(ExperimentError, match=rf"mine.yaml cannot be run:\n  line {line}: students.itvm.loss: 'itmv'"):
+        plan(tiny, str(path), with_registry(tmp_path / "results"))
