@@ -24,7 +24,8 @@ class Reflow(Loss):
     laws, with straighter paths; it is the teacher's at no time between 0 and 1 unless the teacher's paths are straight,
     and agrees with its map from 0 to 1 only in so far as the pairs' lines do not cross. The time is uniform.
 
-    Cost per step: F + B; the pairs are paid once.
+    Cost per step: F + B; the pairs are paid once. Few pairs are overfitted; each further round straightens less and
+    adds its own error to the law of the samples; the error of the teacher's solution is learned as well.
     """
 
     name = "reflow"
