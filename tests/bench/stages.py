@@ -35,8 +35,8 @@ from ttfm.evaluation.weights import AssetUnavailable, find
 from ttfm.provenance import peak_memory_mb
 
 Call = Callable[[], Any]
-COUNT, WIDTH = 2048, 2048
-"""Samples, and features of each: as many as FID's network has."""
+COUNT, WIDTH = 4096, 2048
+"""Samples, the fewest that a Fréchet distance takes, and features of each: as many as FID's network has."""
 FEW = 256
 """Images that networks look at."""
 ALONE = "a process with its libraries and no work"
