@@ -80,6 +80,10 @@ class Batch:
         """Fresh uniform numbers in [0, 1), shape ``(B,)``."""
         return torch.rand(len(self.x0), generator=self.generator, device=self.x0.device, dtype=self.x0.dtype)
 
+    def normal(self) -> Tensor:
+        """Fresh standard normal numbers, shape ``(B, *shape)``."""
+        return torch.randn(self.x0.shape, generator=self.generator, device=self.x0.device, dtype=self.x0.dtype)
+
 
 @dataclass(frozen=True)
 class Variant:

@@ -104,10 +104,7 @@ class DifferenceTransitionMatching(Loss):
         model = student.network
         assert isinstance(model, TransitionModel)
         time, difference = batch.single_time(), conditional_velocity(batch.x0, batch.x1)
-        noise = torch.randn(
-            difference.shape, generator=batch.generator, device=difference.device, dtype=difference.dtype
-        )
-        r = batch.uniform()
+        noise, r = batch.normal(), batch.uniform()
         known = model.condition(time, batch.at(time))
         student.count("forward", len(time), backward=True)
         prediction = model.head(r, interpolate(noise, difference, r), known)

@@ -54,6 +54,10 @@ class Interleaved(Batch):
         """Fresh uniform numbers in [0, 1), each from its own batch's generator, shape ``(B * n,)``."""
         return _mixed([part.uniform() for part in self.parts])
 
+    def normal(self) -> Tensor:
+        """Fresh standard normal numbers, each from its own batch's generator, shape ``(B * n, *shape)``."""
+        return _mixed([part.normal() for part in self.parts])
+
 
 def _mixed(values: Sequence[Tensor], axis: int = 0) -> Tensor:
     return torch.stack(list(values), axis + 1).flatten(axis, axis + 1)
