@@ -84,7 +84,9 @@ def test_memory_that_does_not_suffice_is_a_message_with_what_to_do(error, device
 def test_a_training_can_take_less_memory_for_the_same_step():
     from ttfm.cli import _too_small
 
-    assert "raise `parts`" in _too_small("GPU", "student", MemoryError("x"))
+    message = _too_small("GPU", "student", ["plan/ring/itvm/0.json"], MemoryError("x"))
+    assert "in the step 'student' of plan/ring/itvm/0.json (x): " in message
+    assert "raise `parts`" in message and "the training begins anew" in message
 
 
 def test_an_error_of_ours_keeps_its_traceback(monkeypatch, tmp_path):

@@ -16,6 +16,7 @@ from ttfm.cli import main
 from ttfm.data import digits
 from ttfm.evaluation.quantisation import quantise
 from ttfm.evaluation.sample_sets import read_sets
+from ttfm.evaluation.scores import KID_SUBSETS
 from ttfm.files import read_arrays, sha256
 from ttfm.planning import plan
 from ttfm.steps import common
@@ -134,7 +135,7 @@ def test_a_student_has_a_row_per_metric_and_budget_with_its_protocol(root):
     assert {row["seed"] for row in rows} == {"0"} and {row["loss"] for row in rows} == {"cd"}
 
 
-def test_torch_fidelity_finds_the_distance_of_the_table_from_the_files_of_images(root):
+def test_torch_fidelity_finds_the_distances_of_the_table_from_the_files_of_images(root):
     made = root / "digits"
     sets = read_sets(made / "cd/0/images.npy", made / "cd/0/images.json")
     values = {(row["metric"], row["steps"]): row["value"] for row in table(made / "cd/0/metrics.csv")}
@@ -148,12 +149,17 @@ def test_torch_fidelity_finds_the_distance_of_the_table_from_the_files_of_images
                 feature_extractor=network,
                 feature_extractor_weights_path=str(made / "classifier" / "weights.safetensors"),
                 fid=True,
+                kid=True,
+                kid_subsets=KID_SUBSETS,
+                kid_subset_size=min(len(real), len(sets.images[place])),
+                rng_seed=0,
                 cuda=False,
                 cache=False,
                 save_cpu_ram=True,
                 verbose=False,
             )
         assert found["frechet_inception_distance"] == pytest.approx(float(values["fd-digits", steps]), rel=1e-6)
+        assert found["kernel_inception_distance_mean"] == pytest.approx(float(values["kid-digits", steps]), rel=1e-6)
 
 
 def test_snapshots_have_the_headline_and_when_they_were_made(root):

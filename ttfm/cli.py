@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -143,7 +143,8 @@ def main(arguments: list[str] | None = None) -> None:
     except (RuntimeError, MemoryError) as error:
         if not (where := _exhausted(error)):
             raise
-        _stop(_too_small(where, str(step), error))
+        configs = list(dict.fromkeys(str(run.config) for run in runs if hasattr(run, "config")))
+        _stop(_too_small(where, str(step), configs, error))
 
 
 @contextmanager
@@ -182,13 +183,17 @@ def _terminated(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def _too_small(where: str, step: str, error: Exception) -> str:
+def _too_small(where: str, step: str, configs: Sequence[str], error: Exception) -> str:
     """What to do where memory did not suffice."""
     todo = ["give it the device alone (fewer --cores, or --resources gpu=1)", "take a device with more memory"]
     if step in TRAININGS:
-        todo.append("raise `parts` in the problem's `training` or `teacher`, so that a batch is computed in pieces")
+        todo.append(
+            "raise `parts` in the problem's `training` or `teacher`, so that a batch is computed in pieces (the training"
+            " begins anew)"
+        )
+    of = f" of {', '.join(configs)}" if configs else ""
     return (
-        f"out of memory on the {where} in the step {step!r} ({_first_line(error)}): {'; '.join(todo)}; or choose a"
+        f"out of memory on the {where} in the step {step!r}{of} ({_first_line(error)}): {'; '.join(todo)}; or choose a"
         " smaller `network`. Finished jobs are kept, and the same command goes on"
     )
 

@@ -1,5 +1,6 @@
 """Event files are written where they are asked for, and a missing package is named."""
 
+import re
 import sys
 import types
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ttfm.steps.tensorboard import FOLDER, event_files, folder_of
+from ttfm.steps.training import _speed
 
 
 def test_without_a_folder_nothing_is_imported(monkeypatch):
@@ -64,3 +66,12 @@ def test_the_trainings_of_a_workflow_have_a_folder_each(monkeypatch, tmp_path):
     assert folder_of(None, config) == tmp_path / "e/p/s/0"
     assert folder_of(None, {"experiment": "e", "problem": "p"}) == tmp_path / "e/p"
     assert folder_of(Path("own"), config) == Path("own")
+
+
+def test_samples_per_second_and_memory_stand_beside_the_loss():
+    shown = _speed({"step": 300, "seconds": 5.0}, {"step": 100, "seconds": 1.0}, 128, "images", "cpu")
+    assert shown.pop("images/s") == "6,400"
+    assert re.fullmatch(r"\d+\.\d GiB", shown.pop("memory"))
+    assert not shown
+    # Nothing is divided by no time.
+    assert "images/s" not in _speed({"step": 1, "seconds": 0.0}, {}, 128, "images", "cpu")

@@ -198,6 +198,7 @@ def _content(path: Path) -> bytes:
 
 
 def _fetch(folder: Path) -> None:
+    """The archive that torchvision takes too, by its sha256; torchvision itself would unpickle what is in it."""
     from torch.hub import download_url_to_file
 
     archive = folder / ARCHIVE.rpartition("/")[2]

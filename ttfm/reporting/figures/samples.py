@@ -18,8 +18,8 @@ _REFERENCE_POINTS = 2000
 _PATHS = 24
 _PITCH = 1.125
 """Distance between images, in image sizes: one pixel of eight is left free."""
-ACROSS, IMAGES = 5, 14
-"""Step budgets side by side, of more the others stand below; and images side by side in all of them."""
+ACROSS, IMAGES = (2, 5), 14
+"""Step budgets side by side, at least and at most, the others stand below; and images side by side in all of them."""
 _BETWEEN = 0.35
 """Between the teacher's rows and the students', in rows."""
 _HEADING = 26
@@ -179,16 +179,20 @@ def image_grid(title: str, teacher: np.ndarray | None, methods: Sequence[Sampled
             are drawn.
         budgets: step budgets.
     """
-    across = min(ACROSS, len(budgets))
-    down = -(-len(budgets) // across)
     lines = len(methods) + 1 + _BETWEEN
     available = 14 if teacher is None else len(teacher)
-    count = min(IMAGES // across, available)
-    tallest = (MAX_HEIGHT - 0.5 - 0.35 * down) / (down * lines * _PITCH)
-    # Rows with room for one line of text only need a wider column of names.
-    chars = 17 if tallest > 0.3 else min(36, max(17, *(len(method.title) for method in methods)))
-    label = 0.25 + 0.07 * chars
-    cell = min((WIDTH - label - 0.1 * across) / (across * count * _PITCH), tallest)
+    # The fewer budgets side by side, the more images in a cell, as long as the page is high enough for them.
+    for across in range(min(ACROSS[0], len(budgets)), min(ACROSS[1], len(budgets)) + 1):
+        down = -(-len(budgets) // across)
+        count = min(IMAGES // across, available)
+        tallest = (MAX_HEIGHT - 0.5 - 0.35 * down) / (down * lines * _PITCH)
+        # Rows with room for one line of text only need a wider column of names.
+        chars = 17 if tallest > 0.3 else min(36, max(17, *(len(method.title) for method in methods)))
+        label = 0.25 + 0.07 * chars
+        widest = (WIDTH - label - 0.1 * across) / (across * count * _PITCH)
+        if widest <= tallest:
+            break
+    cell = min(widest, tallest)
     height = down * (lines * cell * _PITCH + 0.35) + 0.5
     figure = Figure(figsize=(WIDTH, height))
     figure.suptitle(
