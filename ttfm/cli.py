@@ -188,8 +188,8 @@ def _too_small(where: str, step: str, configs: Sequence[str], error: Exception) 
     todo = ["give it the device alone (fewer --cores, or --resources gpu=1)", "take a device with more memory"]
     if step in TRAININGS:
         todo.append(
-            "raise `parts` in the problem's `training` or `teacher`, so that a batch is computed in pieces (the training"
-            " begins anew)"
+            "raise `parts` in the problem's `training` or `teacher`, so that a batch is computed in pieces (the"
+            " training begins anew)"
         )
     of = f" of {', '.join(configs)}" if configs else ""
     return (

@@ -202,14 +202,15 @@ def test_image_grid_has_methods_in_rows_and_steps_in_columns():
     images = {f"k{k}": np.full((9, 1, 8, 8), k / 8) for k in (1, 2, 4, 8)}
     methods = [figures.Sampled(name, mark, images) for name, mark in palette.marks(["a", "b"]).items()]
     figure = figures.image_grid("t", np.zeros((9, 1, 8, 8)), methods, [1, 2, 4, 8])
-    # Column by column: the teacher, then both students.
-    cells = np.array([axes.get_position().p0 for axes in figure.axes]).reshape(4, 3, 2)
-    assert np.allclose(cells[:, :, 1], cells[:1, :, 1]) and (np.diff(cells[:, 0, 0]) > 0.1).all()
+    # Budget by budget: the teacher, then both students. Two budgets stand side by side, the others below them.
+    cells = np.array([axes.get_position().p0 for axes in figure.axes]).reshape(2, 2, 3, 2)
+    assert np.allclose(cells[:, 0, :, 1], cells[:, 1, :, 1]) and (cells[1, ..., 1].max() < cells[0, ..., 1].min())
+    assert np.allclose(cells[0, ..., 0], cells[1, ..., 0]) and (np.diff(cells[0, :, 0, 0]) > 0.3).all()
     assert max(axes.get_position().x1 for axes in figure.axes) <= 1
     for axes, k in zip(figure.axes[1::3], (1, 2, 4, 8), strict=True):
         shown = axes.images[0].get_array()
-        # Three images of 8 pixels with a gap of one.
-        assert shown.shape == (8, 26, 4) and shown[0, 0, 0] == pytest.approx((k / 8 + 1) / 2)
+        # Seven images of 8 pixels with gaps of one.
+        assert shown.shape == (8, 62, 4) and shown[0, 0, 0] == pytest.approx((k / 8 + 1) / 2)
 
 
 def test_the_teachers_rows_stand_together_above_the_students():
