@@ -97,8 +97,8 @@ class Trainer:
             )
         if self.loss.offline and self.trajectories is None:
             raise ValueError(
-                f"{self._named()} trains on the teacher's stored {self.loss.offline} and none were given; give the trainer its"
-                ' trajectories, or declare offline = "" if its terms read none'
+                f"{self._named()} trains on the teacher's stored {self.loss.offline} and none were given; give the"
+                ' trainer its trajectories, or declare offline = "" if its terms read none'
             )
         if self.options.parts % self.ranks.count:
             raise ValueError(
