@@ -32,11 +32,14 @@ class MidpointSemigroup(Loss):
               b = v_m(x_s + (m-s) \, v_s(x_s)), \; m = (s+r)/2
 
     The semigroup identity is that of arXiv 2505.18825; its combination with a midpoint step is this example's own. The
-    target is a convex combination: nothing divides by t - s, and on the diagonal it is v_s(x_s). Where the teacher's
-    leg is long the midpoint rule's error of order (r-s)^2 stays in the map; where it is short the map is learned
-    slowly, from the diagonal outwards.
+    target is a convex combination: nothing divides by t - s, and on the diagonal it is v_s(x_s).
 
-    Cost per step: 2V + 2F + B.
+    Source's symbols: the same.
+
+    Cost: 2V+2F+B.
+
+    What goes wrong: where the teacher's leg is long the midpoint rule's error of order (r-s)^2 stays in the map; where
+    it is short the map is learned slowly, from the diagonal outwards.
 
     Attributes:
         eps: largest relative width e of the teacher's leg, in (0, 1]; the default is our own choice.

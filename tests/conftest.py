@@ -10,7 +10,8 @@ def pytest_addoption(parser):
         action="append",
         default=[],
         metavar="PATH",
-        help="a Python file with further losses, which tests/losses/test_generic.py then verifies too (repeatable)",
+        help="a Python file with further losses, which tests/losses/test_generic.py and tests/training/test_states.py"
+        " then verify too (repeatable)",
     )
     parser.addoption("--slow", action="store_true", help="also run the tests that take many minutes")
 

@@ -183,9 +183,15 @@ def test_a_file_that_is_no_python_is_named(tmp_path):
 
 @pytest.mark.parametrize("loss", load_modules().values(), ids=lambda loss: loss.name)
 def test_every_loss_says_what_it_computes_and_what_it_costs(loss):
-    about = inspect.getdoc(loss)
+    # Its own words: options may be inherited, what is computed never is.
+    about = inspect.cleandoc(vars(loss)["__doc__"] or "")
     assert ".. math::" in about
-    assert re.search(r"\bCost\b", about)
+    assert re.search(r"^Cost\b.*:", about, re.M)
+    assert re.search(r"^Source's symbols: \S", about, re.M)
+    assert re.search(r"^What goes wrong: \S", about, re.M)
+    papers = re.findall(r"\d{4}\.\d{5}", loss.source)
+    assert papers or "ttfm" in loss.source
+    assert not [paper for paper in papers if paper not in about], "papers of the declared source are missing"
 
 
 def test_every_loss_has_a_file_of_its_own():

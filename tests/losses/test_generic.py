@@ -1,7 +1,7 @@
 """Every loss, by its declaration alone: what it says of itself is true, and what it trains towards is the flow map.
 
 A loss of a file outside the package is verified by the same tests:
-``python -m pytest tests/losses/test_generic.py --loss-module FILE -k NAME``.
+``python -m pytest tests/losses/test_generic.py tests/training/test_states.py --loss-module FILE -k NAME``.
 """
 
 import copy

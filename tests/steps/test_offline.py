@@ -1,6 +1,7 @@
 """What the teacher's ODE leaves in files, each made once, and what a loss gets of it."""
 
 import argparse
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -90,8 +91,11 @@ def test_trajectories_come_with_schedules_only_where_they_are_asked_for(stored):
     ],
 )
 def test_what_was_not_given_is_named(stored, name, kinds, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as error:
         load_trajectories(given(stored(), *kinds), LOSSES[name](), "cpu", {"network": {}})
+    assert re.search(
+        rf"^\S*losses/{name}\.py:\d+: loss '{name}' .*, the file that `python -m ttfm \w+` writes$", str(error.value)
+    )
 
 
 def test_a_teacher_that_failed_leaves_empty_files_and_its_reason(stored, tmp_path):

@@ -6,6 +6,7 @@ import os
 import pytest
 import torch
 
+from tests.losses import generic
 from ttfm.data.densities import Ring
 from ttfm.losses import load_modules
 from ttfm.networks.mlp import MLP
@@ -15,6 +16,13 @@ from ttfm.training.trainer import Trainer, TrainingOptions, Trajectories
 
 LOSSES = load_modules()
 ITERATIONS = 12
+
+
+def pytest_generate_tests(metafunc):
+    """As of the tests of losses: a loss of a file outside the package too, given by ``--loss-module FILE``."""
+    if "loss" in metafunc.fixturenames:
+        classes = sorted(generic.losses(tuple(metafunc.config.getoption("loss_module"))), key=lambda found: found.name)
+        metafunc.parametrize("loss", [generic.usual(found) for found in classes], ids=[c.name for c in classes])
 
 
 def trainer(name, ranks=None, loss=None, **options):
@@ -39,15 +47,14 @@ def networks(run):
     return {f"{n}/{k}": v for n, network in run._networks().items() for k, v in network.state_dict().items()}
 
 
-@pytest.mark.parametrize("name", sorted(LOSSES))
-def test_every_loss_goes_on_to_the_bit_from_any_step(name, tmp_path):
+def test_every_loss_goes_on_to_the_bit_from_any_step(loss, tmp_path):
     """Weights, averages, targets, the curve, the counted calls: of a run broken at two steps and of a whole one."""
     options = {"ema": [0.9, 0.99], "clip": 1.0, "schedule": "cosine"}
-    whole = trainer(name, **options)
+    whole = trainer(loss.name, loss=loss, **options)
     rows = [progress.row for progress in whole.run() if progress.row]
     found, state = [], None
     for stop in (3, 7, ITERATIONS):
-        run = trainer(name, **options)
+        run = trainer(loss.name, loss=loss, **options)
         if state:
             run.restore(state)
         for progress in run.run():

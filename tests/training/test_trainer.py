@@ -264,13 +264,20 @@ def test_learning_rate_warms_up_and_decays():
 
 
 def test_a_teacher_is_asked_for():
-    with pytest.raises(ValueError, match="'itvm' needs a teacher"):
+    message = (
+        r"losses/itvm\.py:\d+: loss 'itvm' needs a teacher's .* none was given; give the trainer one, or declare nee"
+    )
+    with pytest.raises(ValueError, match=message):
         Trainer(network(), ITVM(), Ring(), None, TrainingOptions(), 0)
 
 
 @pytest.mark.parametrize(("name", "what"), [("reflow", "pairs"), ("cmt", "trajectories"), ("boss", "schedules")])
 def test_what_is_stored_of_the_teacher_is_asked_for(name, what):
-    with pytest.raises(ValueError, match=f"'{name}' trains on the teacher's stored {what} and none were given"):
+    message = (
+        rf"losses/{name}\.py:\d+: loss '{name}' trains on the teacher's stored {what} and none were given; "
+        "give the trainer its trajectories, or declare offline = "
+    )
+    with pytest.raises(ValueError, match=message):
         Trainer(network(), LOSSES[name](), Ring(), None, TrainingOptions(), 0)
 
 

@@ -24,7 +24,7 @@ def verify(path, *arguments):
 
 
 def test_the_generic_tests_verify_the_example():
-    status, output = verify(EXAMPLE, "-k", "midpoint_semigroup", "-rA")
+    status, output = verify(EXAMPLE, "tests/training/test_states.py", "-k", "midpoint_semigroup", "-rA")
     assert status == 0, output
     for test in (
         "test_the_exact_map_is_a_fixed_point[midpoint_semigroup-gaussian]",
@@ -33,6 +33,8 @@ def test_the_generic_tests_verify_the_example():
         "test_a_short_training_learns_the_flow[midpoint_semigroup]",
     ):
         assert f"PASSED tests/losses/test_generic.py::{test}" in output
+    resumed = "test_every_loss_goes_on_to_the_bit_from_any_step[midpoint_semigroup]"
+    assert f"PASSED tests/training/test_states.py::{resumed}" in output
 
 
 def test_a_loss_under_test_does_not_stay_in_the_registry():

@@ -25,15 +25,19 @@ class AlphaFlow(Loss):
               \quad s' = s + \alpha (t-s), \; v = x_1 - x_0
 
     times an adaptive weight. With alpha = 1 the average velocity is regressed on v itself, alpha = 1/2 resembles
-    shortcut models, and as alpha tends to 0 the gradient becomes MeanFlow's, whose target then takes its place. The
-    source puts noise at t = 1: its t, r are 1-s, 1-t, its intermediate time s is 1-s', and u and v change sign. Cost:
-    F+B while alpha = 1, 2F+B between, J+F+B at alpha = 0. For alpha > 0 the minimiser is not the flow's map: short
-    trainings must leave enough time at the end.
+    shortcut models, and as alpha tends to 0 the gradient becomes MeanFlow's, whose target then takes its place.
 
     The weight of a sample is :math:`\alpha^{2p-1} / (\|\Delta\|^2 + \epsilon)^p`: for p = 0 the factor of the equation,
-    for p = 1 that of the source's published code, :math:`\alpha / (\|\Delta\|^2 + \epsilon)`. On s = t and at
-    alpha = 0 it is MeanFlow's. :math:`\|\Delta\|^2` is the sum over the components here, their mean in that code; times
-    are uniform, as for all losses here.
+    for p = 1 that of the source's published code, :math:`\alpha / (\|\Delta\|^2 + \epsilon)`. On s = t and at alpha = 0
+    it is MeanFlow's. :math:`\|\Delta\|^2` is the sum over the components here, their mean in that code; times are
+    uniform, as for all losses here.
+
+    Source's symbols: noise at t = 1; its t, r and intermediate s are 1-s, 1-t and 1-s', its u and v are -u and -v.
+
+    Cost: F+B while alpha = 1, 2F+B between, J+F+B at alpha = 0.
+
+    What goes wrong: for alpha > 0 the minimiser is not the flow's map, so that short trainings must leave enough time
+    at the end; the adaptive weight biases as in ``meanflow``, and the weighted term does not show progress.
 
     Attributes:
         schedule: how alpha falls from 1 to 0: "sigmoid" as in the source, "linear", or "constant" at ``alpha``.

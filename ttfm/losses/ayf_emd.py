@@ -72,10 +72,16 @@ class AYFEMD(AlignYourFlow):
     .. math:: u_\theta(s,t,x_s) \to \mathrm{sg}[u + g / (\|g\| + c)], \quad
               g = v_s(x_s) - u + a (t-s)(\partial_s u + \nabla_x u \, v_s(x_s))
 
-    The source puts noise at t = 1: its interval from t down to s is ours from 1-t up to 1-s, and its F is -u; g is the
-    derivative of phi along the teacher's trajectory. Autoguidance and adversarial fine-tuning are left out, the loss
-    has no weight, and times are uniform. Cost: J+V+F+B. The normalised tangent bounds each gradient; the loss lies
-    between 0 and 1 and does not show progress, and a < 1 leaves a small bias towards v_s.
+    For a = 1, g is the derivative of phi along the teacher's trajectory. Autoguidance and adversarial fine-tuning are
+    left out, the loss has no weight, and times are uniform.
+
+    Source's symbols: noise at t = 1; its interval from t down to s is ours from 1-t up to 1-s, its F is -u.
+
+    Cost: J+V+F+B.
+
+    What goes wrong: the network's Jacobian times the velocity, which the normalisation bounds in each step and the
+    warm-up keeps out at first; the loss lies between 0 and 1 and does not show progress; a < 1 leaves a small bias
+    towards v_s.
 
     Attributes:
         normalise: whether the tangent is normalised; if not, it is g itself.

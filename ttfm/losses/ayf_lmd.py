@@ -28,10 +28,15 @@ class AYFLMD(AlignYourFlow):
               \;\to\; v_t(\phi(t)) - u - a (t-s) \partial_t u \quad (e \to 0),
 
     whose limit for a = 1 is minus LFMD's residual: the loss is a semi-gradient of LFMD, without derivatives of the
-    network. The source puts noise at t = 1: its interval from t down to s is ours from 1-t up to 1-s, its F is -u. It
-    normalises the tangent and warms up the derivative of the Eulerian loss; that both are done here in the same way is
-    ttfm's reconstruction. Cost: V+2F, and F+B. The source prefers its Eulerian loss on
-    images. A difference over e loses digits in single precision, and a step of e leaves a bias of its order.
+    network. The source normalises the tangent and warms up the derivative of the Eulerian loss; that both are done here
+    in the same way is ttfm's reconstruction.
+
+    Source's symbols: noise at t = 1; its interval from t down to s is ours from 1-t up to 1-s, its F is -u.
+
+    Cost: V+2F, and F+B.
+
+    What goes wrong: a difference over e loses digits in single precision, and a step of e leaves a bias of its order;
+    the source prefers its Eulerian loss on images.
 
     Attributes:
         normalise: whether the tangent is normalised; if not, it is g itself.

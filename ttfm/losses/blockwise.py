@@ -52,9 +52,14 @@ class BlockwiseFlowMatching(FlowMatching):
 
     Every block learns the velocity on its segment alone. The source's blocks are small transformers, guided by features
     of a pretrained encoder; here each is a whole copy of the problem's network, so that one evaluation costs what it
-    costs every other loss and the parameters grow with the segments, and there is no feature guidance. Cost: F + B.
-    Each block sees its share of the batch alone, so that it learns more slowly than one network would, and nothing
-    makes neighbours agree where their segments meet; fewer steps than segments leave some blocks unasked.
+    costs every other loss and the parameters grow with the segments, and there is no feature guidance.
+
+    Source's symbols: its velocity blocks on temporal segments are :math:`u_{\theta_b}` on [b/n, (b+1)/n) here.
+
+    Cost: F+B.
+
+    What goes wrong: each block sees its share of the batch alone, so that it learns more slowly than one network would;
+    nothing makes neighbours agree where their segments meet; fewer steps than segments leave some blocks unasked.
 
     Attributes:
         segments: number n of segments (source: 6).

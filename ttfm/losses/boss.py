@@ -55,10 +55,14 @@ class BOSS(Loss):
     on stored trajectories of the teacher and a schedule :math:`0 = \tau_0 < \dots < \tau_K = 1` of stored times: K
     Euler steps along the schedule then end where the trajectory does. A dynamic programme finds the schedule once per
     problem, with the trajectories (:func:`ttfm.flow.schedules.optimal_schedule`; source: over 100 Euler steps of the
-    teacher, here over the stored times); the sampler takes its Euler steps along the best schedule of as many steps. It
-    is straightened for K steps: other numbers of steps meet velocities that were trained for jumps of other lengths.
+    teacher, here over the stored times); the sampler takes its Euler steps along the best schedule of as many steps.
 
-    Cost per step: F + B; the trajectories and the dynamic programme are paid once.
+    Source's symbols: its velocity v(x, t) is u(t, t, x) here; K and tau are the same.
+
+    Cost: F+B; the trajectories and the dynamic programme are paid once.
+
+    What goes wrong: it is straightened for K steps, and other numbers of steps meet velocities that were trained for
+    jumps of other lengths; few trajectories are overfitted, and nothing is learned off their states.
 
     Attributes:
         steps: number K of jumps, at most the number of stored intervals (source: 6, among others).

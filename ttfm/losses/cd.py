@@ -20,17 +20,21 @@ from ttfm.options import Decay, Positive, Range
 class ConsistencyDistillation(Loss):
     r"""Consistency distillation to t = 1 (Song et al., arXiv 2303.01469, eq. 7 and appendix C).
 
-    .. math:: \| \phi_{s,x_s}(1) - \phi^-_{s',\hat x_{s'}}(1) \|^2
+    .. math:: \| \phi_\theta(s \to 1)(x_s) - \phi^-_{s',\hat x_{s'}}(1) \|^2
 
     for neighbours s < s' of a grid, with :math:`\hat x_{s'}` one Heun step of the teacher from x_s. The source's grid
     in the noise level :math:`\sigma = (1-s)/s` is kept, equidistant in :math:`\sigma_i^{1/\rho}`, with its ends moved
-    to pure noise (s = 0) and data (s = 1), where the linear path begins and ends. The parametrisation
-    phi = x + (1-s) u satisfies the boundary condition. The source trains with RAdam and LPIPS; ttfm with the optimizer
-    of all losses and the squared error.
+    to pure noise (s = 0) and data (s = 1), where the linear path begins and ends. The parametrisation phi = x + (1-s) u
+    satisfies the boundary condition. The source trains with RAdam and LPIPS; ttfm with the optimizer of all losses and
+    the squared error.
 
-    Cost: 2V + 2F + B. What is known at the data end travels to the noise grid point by grid point, and errors add up on
-    the way: a fine grid takes long, a coarse one leaves the error of its Heun steps. Only jumps to t = 1 are learned:
-    samples of several steps are re-noised in between, which leaves the teacher's path.
+    Source's symbols: its time t is sigma, its state x_t is x_s / s, its f(x_t, t) is :math:`\phi_{s,x_s}(1)`.
+
+    Cost: 2V+2F+B.
+
+    What goes wrong: what is known at the data end travels to the noise grid point by grid point, and errors add up on
+    the way, so that a fine grid takes long and a coarse one leaves the error of its Heun steps; only jumps to t = 1 are
+    learned, and samples of several steps are re-noised in between, which leaves the teacher's path.
 
     Attributes:
         grid: number of grid points N (source: 18 for CIFAR-10).

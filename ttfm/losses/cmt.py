@@ -20,13 +20,18 @@ class ConsistencyMidTraining(Loss):
 
     .. math:: E \| u_\theta(t_i, t_j, x_{t_i}) - (x_{t_j} - x_{t_i}) / (t_j - t_i) \|^2, \quad i < j,
 
-    on stored trajectories of the teacher. The source uses it to prepare a network for another loss; here it is a loss
-    of its own, a plain regression of the map without a target network. The pair is the smallest interval of stored
-    times that holds the batch's [s, t], so the times are those of all losses, rounded outwards (source: a random pair
-    of the grid). The diagonal itself is not trained.
+    on stored trajectories of the teacher. The source uses it to prepare a network for another loss, as does arXiv
+    2511.13019; here it is a loss of its own, a plain regression of the map without a target network. The pair is the
+    smallest interval of stored times that holds the batch's [s, t], so the times are those of all losses, rounded
+    outwards (source: a random pair of the grid).
 
-    Cost per step: F + B; the trajectories are paid once. Few trajectories are overfitted, and nothing is learned off
-    their states.
+    Source's symbols: its trajectory runs from noise at the last time to data at :math:`t_0`, its map is
+    :math:`\Psi_{t \to s}`.
+
+    Cost: F+B; the trajectories are paid once.
+
+    What goes wrong: few trajectories are overfitted, and nothing is learned off their states; the diagonal itself is
+    not trained.
     """
 
     name = "cmt"

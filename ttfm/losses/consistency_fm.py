@@ -22,17 +22,21 @@ class ConsistencyFlowMatching(Loss):
     On K equal segments of [0, 1], e the end of the segment that holds t, :math:`t' = \min(t + \delta, e)`, and states
     of one interpolant,
 
-    .. math:: \| f(t, x_t) - \mathrm{sg}\,f^-(t', x_{t'}) \|^2
+    .. math:: \| f_\theta(t, x_t) - \mathrm{sg}\,f^-(t', x_{t'}) \|^2
               + \alpha \| v_\theta(t, x_t) - \mathrm{sg}\,v^-(t', x_{t'}) \|^2, \quad
-              f(t, x) = x + (e - t) v_\theta(t, x),
+              f(t, x) = x + (e - t) v(t, x),
 
-    the second term only where t' < e. At t' = e, and from t' = ``boundary`` on, f^- is x_e itself. The source's
-    time is ttfm's. As in the source the velocity has one time, :math:`v_\theta(t, x) = u_\theta(t, t, x)`, and is
-    stepped by Euler: what is learned is a *straight* flow to each segment's end, whose velocity is the average velocity
-    of the original flow up to there, not its velocity. The exact map of the original flow is therefore no fixed point.
-    Fewer steps than segments extrapolate the first segment.
+    the second term only where t' < e. At t' = e, and from t' = ``boundary`` on, f^- is x_e itself. As in the source the
+    velocity has one time, :math:`v_\theta(t, x) = u_\theta(t, t, x)`, and is stepped by Euler: what is learned is a
+    *straight* flow to each segment's end, whose velocity is the average velocity of the original flow up to there, not
+    its velocity.
 
-    Cost per step: 2F + B. As with ``ct`` a small delta learns slowly, from the segments' ends backwards.
+    Source's symbols: the same, v being u(t, t, x).
+
+    Cost: 2F+B.
+
+    What goes wrong: the exact map of the original flow is no fixed point; fewer steps than segments extrapolate the
+    first segment; as with ``ct`` a small delta learns slowly, from the segments' ends backwards.
 
     Attributes:
         segments: number K of segments (source: 2); 1 is the single-segment form.

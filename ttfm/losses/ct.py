@@ -21,18 +21,21 @@ from ttfm.options import Decay, Positive, Range
 class ConsistencyTraining(Loss):
     r"""Consistency training to t = 1 (Song et al., arXiv 2303.01469, section 5 and appendix C).
 
-    .. math:: \| \phi_{s,x_s}(1) - \phi^-_{s',x_{s'}}(1) \|^2, \quad x_s = (1-s) x_0 + s x_1, \;
+    .. math:: \| \phi_\theta(s \to 1)(x_s) - \phi^-_{s',x_{s'}}(1) \|^2, \quad x_s = (1-s) x_0 + s x_1, \;
               x_{s'} = (1-s') x_0 + s' x_1
 
-    for neighbours s < s' of a grid: ``cd`` with the teacher's step replaced by the interpolant through the same
-    (x0, x1), which is right in expectation as s' - s goes to 0. The source's time is the noise level
-    :math:`\sigma = (1-s)/s` and its state x_s / s; its grid, equidistant in :math:`\sigma^{1/\rho}`, is kept, with its
-    ends moved to pure noise (s = 0) and data (s = 1). The number of grid points grows with the fraction k of training
-    done, :math:`N = \lceil \sqrt{k ((s_1+1)^2 - s_0^2) + s_0^2} - 1 \rceil + 1` with s_0 = ``initial`` and s_1 =
-    ``final``.
+    for neighbours s < s' of a grid: ``cd`` with the teacher's step replaced by the interpolant through the same (x0,
+    x1), which is right in expectation as s' - s goes to 0. The source's grid, equidistant in :math:`\sigma^{1/\rho}`
+    with :math:`\sigma = (1-s)/s`, is kept, with its ends moved to pure noise (s = 0) and data (s = 1). The number of
+    grid points grows with the fraction k of training done,
+    :math:`N = \lceil \sqrt{k ((s_1+1)^2 - s_0^2) + s_0^2} - 1 \rceil + 1` with s_0 = ``initial`` and s_1 = ``final``.
 
-    Cost per step: 2F + B. A coarse grid is biased, a fine one learns slowly from the data end backwards: hence the
-    growth.
+    Source's symbols: its time t is sigma, its state x_t is x_s / s, its f(x_t, t) is :math:`\phi_{s,x_s}(1)`.
+
+    Cost: 2F+B.
+
+    What goes wrong: a coarse grid is biased, a fine one learns slowly from the data end backwards, hence the growth;
+    only jumps to t = 1 are learned.
 
     Attributes:
         initial: number of grid points at the start, s_0 (source: 2).

@@ -24,13 +24,19 @@ class CTM(Loss):
     .. math:: \| \phi^-_{t \to 1}(\phi_\theta(s \to t)(x_s)) -
               \phi^-_{t \to 1}(\phi^-_{r \to t}(\hat x_r)) \|^2 + \lambda \| u_\theta(s',s',x_{s'}) - (x_1 - x_0) \|^2
 
-    with :math:`\hat x_r` the teacher's state at r in [s, t] by Heun steps from x_s: "soft" consistency, from local
-    (r near s) to global (r = t), compared at the data end after a jump of the EMA with frozen weights that the
-    gradient flows through. The source puts noise at t = 1 and parametrises the denoised state; its t, u, s are s, r, t
-    here. ttfm's own: a fixed number of equal Heun steps in place of up to 17 on a grid of noise levels, uniform times,
-    the squared error in place of LPIPS, velocities in place of denoised states and a fixed lambda in the second term.
-    The source's results rely on the adversarial term. Cost: 2V per Heun step, 2F, and F+B three times: the jump, the
-    last jump, whose weights need no gradient, and the second term.
+    with :math:`\hat x_r` the teacher's state at r in [s, t] by Heun steps from x_s: "soft" consistency, from local (r
+    near s) to global (r = t), compared at the data end after a jump of the EMA with frozen weights that the gradient
+    flows through. ttfm's own: a fixed number of equal Heun steps in place of up to 17 on a grid of noise levels,
+    uniform times, the squared error in place of LPIPS, velocities in place of denoised states and a fixed lambda in the
+    second term.
+
+    Source's symbols: noise at the last time; its t, u, s are s, r, t here, and its G is the map.
+
+    Cost: 2V per Heun step, 2F, and F+B three times: the jump, the last jump, whose weights need no gradient, and the
+    second term.
+
+    What goes wrong: the source's results rely on the adversarial term, which is not here; what the Heun steps leave of
+    the longest interval bounds the map's error from below.
 
     Attributes:
         heun_steps: Heun steps of the teacher from s to r; what they leave of the longest interval bounds the map's

@@ -74,9 +74,14 @@ class DifferenceTransitionMatching(Loss):
               \; e \sim N(0, I)
 
     Sampling takes k transitions over equal intervals, each with ``head_steps`` Euler steps of the head from fresh
-    noise. Positions are drawn independently given the features, as in the source; its head is a small MLP per patch,
-    here one per pixel. At one step the draw is that of x_1 - x_0 given noise alone, which only the head can resolve.
-    Cost: F + B, and the head's, in full precision whatever the training's.
+    noise. The source's head is a small MLP per patch, here one per pixel.
+
+    Source's symbols: its time counts transitions, t/T here, so that its data are :math:`X_T`; Y is the same.
+
+    Cost: F+B, and the head's, in full precision whatever the training's.
+
+    What goes wrong: positions are drawn independently given the features, as in the source; at one step the draw is
+    that of x_1 - x_0 given noise alone, which only the head can resolve.
 
     Attributes:
         head_width: hidden units of the head.

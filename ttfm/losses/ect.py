@@ -22,7 +22,7 @@ from ttfm.options import Count, NonNegative, Positive, Range
 class EasyConsistencyTuning(Loss):
     r"""Easy consistency tuning (Geng et al., arXiv 2406.14548, and the authors' code).
 
-    .. math:: w \, d(\phi_{s,x_s}(1), \mathrm{sg}\,\phi_{s',x_{s'}}(1)), \quad
+    .. math:: w \, d(\phi_\theta(s \to 1)(x_s), \mathrm{sg}\,\phi_{s',x_{s'}}(1)), \quad
               w = \frac{1}{\sigma - \sigma'} \; \text{("gap")} \;\; \text{or} \;\;
               w = \frac{1}{\sigma^2} + \frac{1}{\sigma_d^2} \; \text{("snr")}
 
@@ -30,13 +30,18 @@ class EasyConsistencyTuning(Loss):
 
     .. math:: \sigma' = \sigma \max(0, 1 - q^{-a} n(\sigma)), \quad n = 1 + k / (1 + e^{b \sigma}),
 
-    s' = 1 / (1 + sigma'). The stage a = 1, 2, ... advances ``doublings`` times in equal parts of the training. At first
-    the target is the data point itself wherever n q^{-a} reaches 1, as in the training of a velocity, then s'
-    approaches s. The student therefore starts from the teacher's weights, and no teacher is asked. The source's t and r
-    are sigma and sigma'; d is the pseudo-Huber distance of ``ict`` (in the code, its limit c = 0, the norm). The source
-    shares one dropout mask between the two evaluations; ttfm's networks have no dropout.
+    s' = 1 / (1 + sigma'); d is the pseudo-Huber distance of ``ict`` (in the code, its limit c = 0, the norm). The stage
+    a = 1, 2, ... advances ``doublings`` times in equal parts of the training. At first the target is the data point
+    itself wherever n q^{-a} reaches 1, as in the training of a velocity, then s' approaches s. The student therefore
+    starts from the teacher's weights, and no teacher is asked. The source shares one dropout mask between the two
+    evaluations; ttfm's networks have no dropout.
 
-    Cost per step: 2F + B. The weights are not bounded at the data end, so early stages have rare large values.
+    Source's symbols: its times t and r are sigma and sigma', its f(x_t) is :math:`\phi_{s,x_s}(1)`.
+
+    Cost: 2F+B.
+
+    What goes wrong: the weights are not bounded at the data end, so that early stages have rare large values; the
+    pseudo-Huber distance aims beside the mean of a skewed target; only jumps to t = 1 are learned.
 
     Attributes:
         q: ratio by which the gap shrinks from stage to stage (source: 2 for the scheduled runs, 256 for those of one

@@ -49,9 +49,15 @@ class EMD(Loss):
     .. math:: E \| \partial_s \phi_{s,x_s}(t) + \nabla_x \phi_{s,x_s}(t) \, v_s(x_s) \|^2
               = E \| u - v_s(x_s) - (t-s)(\partial_s u + \nabla_x u \, v_s(x_s)) \|^2
 
-    The source's convention is ttfm's. Cost: V and JB ("full"), J+F+B ("semigradient") or J+JB ("time"). Gradients
-    through the spatial derivative grow large and are known to destabilise the training; the "semigradient" form is
-    MeanFlow distillation without its adaptive weight and without extra samples on the diagonal.
+    The "semigradient" form is MeanFlow distillation without its adaptive weight and without extra samples on the
+    diagonal.
+
+    Source's symbols: :math:`X_{s,t}` and :math:`b_t` are :math:`\phi_{s,\cdot}(t)` and v_t here; times are the same.
+
+    Cost: V and JB ("full"), J+F+B ("semigradient") or J+JB ("time").
+
+    What goes wrong: gradients through the spatial derivative grow large and are known to destabilise the training; even
+    without them the target holds the network's Jacobian, which grows with its embeddings' frequencies.
 
     Attributes:
         gradient: "full", the loss as it is written (eq. 28); "time", no gradient through the spatial derivative

@@ -20,12 +20,18 @@ class ESD(SelfDistillation):
     r"""Eulerian self-distillation (Boffi et al., arXiv 2505.18825, eq. 14, with the stop-gradients of eq. 94).
 
     .. math:: E \| u_\theta(t,t,x_t) - (x_1 - x_0) \|^2 +
-              E \| \partial_s \phi_{s,x_s}(t) + \nabla_x \phi_{s,x_s}(t) \, \mathrm{sg}[u_\theta(s,s,x_s)] \|^2
+              E \| \partial_s \phi_{s,x_s}(t) + \nabla_x \phi_{s,x_s}(t) \, \mathrm{sg}[u(s,s,x_s)] \|^2
 
-    EMD with the student's own diagonal in place of the teacher. The source's convention is ttfm's, its v is u here. The
-    source also learns a weight of each (s, t), left out here. Cost: F+B on the diagonal's part of the batch, and on the
-    rest F and J+JB ("time"), JB ("full") or J+F+B ("semigradient"). The source could not train it on images: gradients
-    through the derivatives grow until the training diverges.
+    EMD with the student's own diagonal in place of the teacher. The source also learns a weight of each (s, t), left
+    out here.
+
+    Source's symbols: its :math:`X_{s,t}` and v are :math:`\phi_{s,\cdot}(t)` and u here; times are the same.
+
+    Cost: F+B on the diagonal's part of the batch, and on the rest F and J+JB ("time"), JB ("full") or J+F+B
+    ("semigradient").
+
+    What goes wrong: the source could not train it on images, as gradients through the derivatives grow until the
+    training diverges; until the diagonal is learned, the velocity in the identity is wrong.
 
     Attributes:
         diagonal: fraction of the batch on the diagonal (source: 0.75).

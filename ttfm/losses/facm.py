@@ -21,9 +21,9 @@ from ttfm.options import NonNegative, Positive
 class FlowAnchoredConsistency(Loss):
     r"""Flow-anchored consistency model (Peng et al., arXiv 2507.03738, and the authors' code).
 
-    The source's time is ttfm's. Its two tasks share one network and are told apart by the time code; in the two-timed
-    network the consistency model sits at (s, 1) and the anchor at (s, s), which is the source's own variant with a
-    second time input. With the teacher's v = v_s(x_s) and u = u(s, 1, x_s),
+    Its two tasks share one network and are told apart by the time code; in the two-timed network the consistency model
+    sits at (s, 1) and the anchor at (s, s), which is the source's own variant with a second time input. With the
+    teacher's v = v_s(x_s) and u = u(s, 1, x_s),
 
     .. math:: \text{consistency:} \; \beta \, \frac{e}{\mathrm{sg}(e + \epsilon)^p}, \quad
               e = \tfrac1D \| u_\theta - \mathrm{sg}[u - \alpha \, \mathrm{clamp}(u - v - (1-s)(\partial_s u +
@@ -36,9 +36,13 @@ class FlowAnchoredConsistency(Loss):
     arc tangent of a log-normal noise level); the cosine is that of whole samples (source: of the channels at each
     place).
 
-    Cost per step: J + 2F + 2B + V, the student's two evaluations as one batch. The clamp bounds what the Jacobian term
-    can do in one step, and where components exceed 1 for long, as data of another scale make them, it slows training
-    down; the anchor keeps the velocity, without which the derivative's tangent drifts. Only jumps to t = 1 are learned.
+    Source's symbols: its time t is s here, in the same direction.
+
+    Cost: J+2F+2B+V, the student's two evaluations as one batch.
+
+    What goes wrong: without the anchor, which keeps the velocity, the derivative's tangent drifts; the clamp bounds
+    what the Jacobian term can do in one step, and where components exceed 1 for long, as data of another scale make
+    them, it slows training down; only jumps to t = 1 are learned.
 
     Attributes:
         relaxation: exponent a of alpha (source: 0.5).

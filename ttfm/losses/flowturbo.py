@@ -76,9 +76,14 @@ class FlowTurbo(Loss):
     The pseudo-corrector is Heun's method that reuses the velocity found at the predicted state as the next step's first
     one, so that a step costs one evaluation; the last step is an Euler step. How steps are shared between teacher and
     refiner is the option ``refined``; the source chooses numbers of Heun, pseudo-corrector and refiner steps by hand.
-    The teacher is not trained. Cost: 2 V and the refiner's. The refiner is trained on exact states with the teacher's
-    velocity and sampled on its own: its errors add up over the steps that it makes, and at few, long ones the change is
-    no longer small.
+    The teacher is not trained.
+
+    Source's symbols: the same in its code, whose step dt is t' - t.
+
+    Cost: 2V and the refiner's.
+
+    What goes wrong: the refiner is trained on exact states with the teacher's velocity and sampled on its own, so that
+    its errors add up over the steps that it makes; at few, long ones the change is no longer small.
 
     Attributes:
         refined: share of the evaluations after the first that the refiner makes, the late ones, rounded down.

@@ -32,8 +32,14 @@ class FlowMatching(Loss):
     A teacher along another Gaussian path :math:`\alpha_\tau x_1 + \sigma_\tau x_0` is this one after a change of time
     and scale: :math:`t = \alpha/(\alpha+\sigma)`, and its squared error is that of the linear path times
     :math:`w = ((\dot\alpha\sigma - \alpha\dot\sigma)/(\alpha+\sigma))^2`. The network so trained is a velocity of the
-    linear path, which all students share; what the choice decides is where the error is made small. Cost: F + B. Where
-    lines between pairs cross, the flow of the mean velocity bends: few Euler steps miss it however well it is learned.
+    linear path, which all students share; what the choice decides is where the error is made small.
+
+    Source's symbols: a velocity v at (t, x) is u(t, t, x) here; times and ends are the same.
+
+    Cost: F+B.
+
+    What goes wrong: where lines between pairs cross, the flow of the mean velocity bends, and few Euler steps miss it
+    however well it is learned.
 
     Attributes:
         time: density of the path's time: "uniform"; "logit_normal" (Esser et al., arXiv 2403.03206: standard normal

@@ -30,7 +30,7 @@ def pseudo_huber(difference: Tensor) -> Tensor:
 class ImprovedConsistencyTraining(Loss):
     r"""Improved consistency training (Song & Dhariwal, arXiv 2310.14189, table 1).
 
-    .. math:: \frac{1}{\sigma_s - \sigma_{s'}} \, d(\phi_{s,x_s}(1), \mathrm{sg}\,\phi_{s',x_{s'}}(1)), \quad
+    .. math:: \frac{1}{\sigma_s - \sigma_{s'}} \, d(\phi_\theta(s \to 1)(x_s), \mathrm{sg}\,\phi_{s',x_{s'}}(1)), \quad
               d = \sqrt{\|\cdot\|^2 + c^2} - c
 
     for neighbours s < s' of the grid of ``ct``, of noise levels :math:`\sigma_s = (1-s)/s` (where an end of the grid is
@@ -41,8 +41,13 @@ class ImprovedConsistencyTraining(Loss):
     :math:`N = \min(s_0 2^{\lfloor k / K' \rfloor}, s_1) + 1` with K' the training over
     :math:`\lfloor \log_2 (s_1 / s_0) \rfloor + 1`.
 
-    Cost per step: 2F + B. The weight reaches 10^4 and more at the data end; with the squared distance in place of the
-    pseudo-Huber one single pairs can dominate a step.
+    Source's symbols: its time is the noise level sigma, its state x_s / s, its f(x, sigma) is :math:`\phi_{s,x_s}(1)`.
+
+    Cost: 2F+B.
+
+    What goes wrong: the weight reaches 10^4 and more at the data end, and with the squared distance in place of the
+    pseudo-Huber one single pairs can dominate a step; the pseudo-Huber distance aims beside the mean of a skewed
+    target; only jumps to t = 1 are learned.
 
     Attributes:
         initial: number of intervals at the start (source: 10).

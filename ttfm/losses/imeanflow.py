@@ -24,11 +24,16 @@ class ImprovedMeanFlow(Loss):
 
     weighted per sample by :math:`1 / (\|\Delta\|^2 + \epsilon)^p`. MeanFlow as a regression of a velocity: the target
     no longer depends on the network, and the derivative's tangent is the predicted velocity, so that the left side is a
-    function of x_s alone. The source puts noise at t = 1: s = 1 - t, t = 1 - r, and u and v change sign. Of its two
-    ways to predict v, an extra output and the diagonal u(s, s, x), ttfm has the second, which needs no other network.
-    Times are uniform, as for all losses here; the source draws logit-normal ones. Cost: J and F without gradient, and
-    F+B. The weighted term does not show progress, and the weight biases as in ``meanflow``; until the diagonal is
-    learned the tangent is wrong, and so is the derivative along it.
+    function of x_s alone. Of the source's two ways to predict v, an extra output and the diagonal u(s, s, x), ttfm has
+    the second, which needs no other network. Times are uniform, as for all losses here; the source draws logit-normal
+    ones.
+
+    Source's symbols: noise at t = 1; its t and r are 1-s and 1-t here, its u and v are -u and -v.
+
+    Cost: J and F without gradient, and F+B.
+
+    What goes wrong: until the diagonal is learned the tangent is wrong, and so is the derivative along it; the weight
+    biases as in ``meanflow``, and the weighted term does not show progress.
 
     Attributes:
         diagonal: fraction of the batch on s = t, where the loss is flow matching (source: 0.5).

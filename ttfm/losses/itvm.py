@@ -42,10 +42,13 @@ class ITVM(Loss):
     Both are written in e, so that neither divides by t - s and both stay exact on the diagonal. The quotient multiplies
     rounding by 1 / e: its student is evaluated in full precision whatever the training's, as derivatives are.
 
-    Cost of the defaults: 2.5 (F + B), F by the target, 2.5 V; the average form needs one evaluation less. What goes
-    wrong: "teacher_*" targets are right near the diagonal first and the truth spreads outwards, so that a small delta
-    with a slow average takes tens of thousands of steps; "ema_average" without the initial term is content with maps
-    that stand still; "ema_jvp" with a moving average diverged in most runs of the experiment ``anatomy``.
+    Source's symbols: s and t are the abstract's; the others are ttfm's, as only the abstract was at hand.
+
+    Cost of the defaults: 2.5 (F+B), F by the target, 2.5 V; the average form needs one evaluation less.
+
+    What goes wrong: "teacher_*" targets are right near the diagonal first and the truth spreads outwards, so that a
+    small delta with a slow average takes tens of thousands of steps; "ema_average" without the initial term is content
+    with maps that stand still; "ema_jvp" with a moving average diverged in most runs of the experiment ``anatomy``.
 
     Attributes:
         terminal_target: how b is estimated. "teacher_heun": :math:`(v_r(p) + v_t(p + (t-r) v_r(p)))/2`;

@@ -23,12 +23,15 @@ class LFMD(Loss):
     .. math:: E \| \partial_t \phi_{s,x_s}(t) - v_t(\phi_{s,x_s}(t)) \|^2, \quad
               \partial_t \phi = u + (t-s) \partial_t u
 
-    The derivative is taken at (s, t, x_s), by forward mode with the gradient flowing through it. The source's
-    :math:`X_{s,t}` and :math:`b_t` are :math:`\phi_{s,\cdot}(t)` and v_t here.
+    The derivative is taken at (s, t, x_s), by forward mode with the gradient flowing through it.
 
-    Cost: JB and V; with the full gradient the teacher's backward pass too. The teacher is asked where the student has
-    arrived, which early in training is not where the teacher was trained; at the data end its velocity is stiff; and
-    memory is that of a backward pass through a derivative.
+    Source's symbols: :math:`X_{s,t}` and :math:`b_t` are :math:`\phi_{s,\cdot}(t)` and v_t here; times are the same.
+
+    Cost: JB and V; with the full gradient the teacher's backward pass too.
+
+    What goes wrong: the teacher is asked where the student has arrived, which early in training is not where the
+    teacher was trained; at the data end its velocity is stiff; and memory is that of a backward pass through a
+    derivative.
 
     Attributes:
         gradient: "stop", ttfm's default, keeps the gradient out of the teacher's argument

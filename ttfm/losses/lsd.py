@@ -20,12 +20,17 @@ class LSD(SelfDistillation):
     r"""Lagrangian self-distillation (Boffi et al., arXiv 2505.18825, eq. 13, with the stop-gradients of eq. 94).
 
     .. math:: E \| u_\theta(t,t,x_t) - (x_1 - x_0) \|^2 +
-              E \| \partial_t \phi_{s,x_s}(t) - \mathrm{sg}[u_\theta(t,t,\phi_{s,x_s}(t))] \|^2
+              E \| \partial_t \phi_{s,x_s}(t) - \mathrm{sg}[u(t,t,\phi_{s,x_s}(t))] \|^2
 
-    LFMD with the student's own diagonal in place of the teacher. The source's convention is ttfm's, its v is u here.
-    The source also learns a weight of each (s, t), left out here. Cost: F+B on the diagonal's part of the batch, and on
-    the rest a forward-mode pass with its backward pass (JB) and F. The derivative makes the gradients noisier than
-    those of the semigroup form; the source finds it the most accurate and the most stable of the three.
+    LFMD with the student's own diagonal in place of the teacher. The source also learns a weight of each (s, t), left
+    out here, and finds it the most accurate and the most stable of its three.
+
+    Source's symbols: its :math:`X_{s,t}` and v are :math:`\phi_{s,\cdot}(t)` and u here; times are the same.
+
+    Cost: F+B on the diagonal's part of the batch, and on the rest JB and F.
+
+    What goes wrong: the derivative makes the gradients noisier than those of the semigroup form; until the diagonal is
+    learned the target is wrong.
 
     Attributes:
         diagonal: fraction of the batch on the diagonal (source: 0.75).

@@ -20,8 +20,7 @@ from ttfm.options import NonNegative, Positive
 class MarginalDataTransport(Loss):
     r"""Velocity matching and velocity distillation (MDT-dist, Zhou et al., arXiv 2509.04406).
 
-    A reconstruction from the authors' code, whose time runs from data (0) to noise (1): s = 1 - t, u = -v. Both terms
-    use the MeanFlow residual of a jump to the data end,
+    A reconstruction from the authors' code. Both terms use the MeanFlow residual of a jump to the data end,
 
     .. math:: R(s, x) = u(s,1,x) - [v_s(x) + (1-s)(\partial_s u + \nabla_x u \, v_s(x))].
 
@@ -32,12 +31,16 @@ class MarginalDataTransport(Loss):
       where a distillation of distributions has the difference of two scores.
 
     The code takes the derivative as a difference quotient over 0.01 and divides it by its norm plus 0.1
-    (``normalise``); in a high dimension that leaves almost none of it, and the exact map is then no fixed point. The
-    default here is the exact derivative, not normalised: ttfm's choice. Guidance and the source's logit-normal times
-    are left out; s is uniform.
+    (``normalise``). The default here is the exact derivative, not normalised: ttfm's choice. Guidance and the source's
+    logit-normal times are left out; s is uniform.
 
-    Cost per step: 2J + 2F + 2B + 2V. Velocity distillation compares samples one by one where its source is an argument
-    about distributions: it is informative only as far as velocity matching has brought R near its meaning.
+    Source's symbols: its time t runs from data (0) to noise (1), so that s = 1 - t and u is its -v.
+
+    Cost: 2J+2F+2B+2V.
+
+    What goes wrong: velocity distillation compares samples one by one where its source is an argument about
+    distributions, so that it is informative only as far as velocity matching has brought R near its meaning;
+    normalised, almost none of the derivative is left in a high dimension, and the exact map is then no fixed point.
 
     Attributes:
         matching: weight of velocity matching (source: 1).

@@ -22,13 +22,17 @@ class MeanFlow(Loss):
 
     .. math:: u_\theta(s,t,x_s) \to \mathrm{sg}[v + (t-s)(\partial_s u + \nabla_x u \, v)], \quad v = x_1 - x_0
 
-    weighted per sample by :math:`1 / (\|\Delta\|^2 + \epsilon)^p`. The paper puts noise at t = 1; in ttfm's convention
-    the signs are as above. Times are uniform, as for all losses here; the source draws logit-normal ones. The term
-    reported is the weighted one, as it is trained; it does not show progress. Cost: J+F+B.
+    weighted per sample by :math:`1 / (\|\Delta\|^2 + \epsilon)^p`. Times are uniform, as for all losses here; the
+    source draws logit-normal ones. The term reported is the weighted one, as it is trained.
 
-    The derivative multiplies the velocity by the network's Jacobian, which grows with the frequencies of its
-    embeddings. The weight follows the error of a single sample and so moves the minimum away from the mean wherever a
-    target's noise is large beside its mean, above all in few dimensions: p = 0 does not.
+    Source's symbols: noise at t = 1; its t and r are 1-s and 1-t here, its u and v are -u and -v.
+
+    Cost: J+F+B.
+
+    What goes wrong: the derivative multiplies the velocity by the network's Jacobian, which grows with the frequencies
+    of its embeddings; the weight follows the error of a single sample and so moves the minimum away from the mean
+    wherever a target's noise is large beside its mean, above all in few dimensions (p = 0 does not); the weighted term
+    does not show progress.
 
     Attributes:
         diagonal: fraction of the batch on s = t, where the loss is flow matching (the source's CIFAR-10 setting: 25 %).

@@ -18,9 +18,15 @@ class MeanFlowDistillation(MeanFlow):
 
     .. math:: u_\theta(s,t,x_s) \to \mathrm{sg}[v_s(x_s) + (t-s)(\partial_s u + \nabla_x u \, v_s(x_s))]
 
-    The options are those of ``meanflow``, signs and symbols too. Cost: J+F+B+V. Without a single sample's noise the
-    weight moves no minimum, but what the teacher gets wrong is learned as well, and the target is right at t first and
-    must travel back to s = 0 through the Jacobian: one step from noise is learned last.
+    weighted as in ``meanflow`` (arXiv 2505.13447), whose identity and options it has.
+
+    Source's symbols: noise at t = 1, as in ``meanflow`` and ``ayf_emd``: times t are 1-t here, u and v are -u and -v.
+
+    Cost: J+F+B+V.
+
+    What goes wrong: without a single sample's noise the weight moves no minimum, but what the teacher gets wrong is
+    learned as well, and the target is right at t first and must travel back to s = 0 through the Jacobian: one step
+    from noise is learned last.
     """
 
     name = "meanflow_distill"

@@ -25,10 +25,15 @@ class Reconstruction(Loss):
     Gaussian observation model the squared error is the negative log-likelihood. This closes the gap between training,
     which never integrates, and sampling. It starts from a trained velocity. How z is found and the solvers are ttfm's
     choice (a reconstruction of the method: its abstract and theory were at hand, not its code); without the source's
-    residual, contracting architecture. Cost: 4 ``fine`` F without gradient (RK4) and K (F + B).
+    residual, contracting architecture.
 
-    Known failure: were z found by the velocity under training, both could drift together, reconstructing perfectly from
-    noise that is not normal (seen in a test: the endpoint error grew from 0.3 to 22). Freezing it is the remedy.
+    Source's symbols: its velocity :math:`v_t(x; \theta)` is :math:`u_\theta(t,t,x)`; z and :math:`\Psi_K` are ttfm's.
+
+    Cost: 4 ``fine`` F without gradient (RK4) and K (F+B).
+
+    What goes wrong: were z found by the velocity under training, both could drift together, reconstructing perfectly
+    from noise that is not normal (seen in a test: the endpoint error grew from 0.3 to 22); freezing it is the remedy.
+    What is learned suits K Euler steps and no other number.
 
     Attributes:
         steps: K, the Euler steps through which the gradient flows.

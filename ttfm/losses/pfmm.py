@@ -21,17 +21,21 @@ from ttfm.options import Range
 class PFMM(Loss):
     r"""Progressive flow map matching (Boffi et al., arXiv 2406.07507; arXiv 2505.18825, eq. 30-31).
 
-    .. math:: \phi_\theta(s \to t) \to \check\phi(r \to t) \circ \check\phi(s \to r) \text{ at } x_s, \quad
+    .. math:: \phi_\theta(s \to t)(x_s) \to \check\phi(r \to t) \circ \check\phi(s \to r) \text{ at } x_s, \quad
               r = (s+t)/2, \; t - s \le \tau
 
     where :math:`\check\phi` is the map at the end of the previous stage, frozen, which was trained for half the range.
     The stages are equal parts of the training. In the first, with the smallest tau, the map is one Heun step of the
     teacher; every stage doubles tau, and the last has tau = 1: what 2^doublings Heun steps leave is the least error.
-    The residual is that of u, without the factor t - s, as the source does for its self-distilled form. The source's
-    convention is ttfm's; the number and the lengths of the stages, the midpoint and the clamped end time min(t, s +
-    tau) are ttfm's choice. Cost: 2V+F+B in the first stage, then 2F+F+B. Every stage inherits the errors of those
-    before it, and the last alone learns the longest jumps: a learning rate that has decayed by then leaves them
-    unlearned, so a constant one suits this loss.
+    The residual is that of u, without the factor t - s, as the source does for its self-distilled form. The number and
+    the lengths of the stages, the midpoint and the clamped end time min(t, s + tau) are ttfm's choice.
+
+    Source's symbols: :math:`X_{s,t}` and :math:`\check X_{s,t}` are the two maps from s to t; times are the same.
+
+    Cost: 2V+F+B in the first stage, then 2F+F+B.
+
+    What goes wrong: every stage inherits the errors of those before it, and the last alone learns the longest jumps; a
+    learning rate that has decayed by then leaves them unlearned, so a constant one suits this loss.
 
     Attributes:
         doublings: number of stages after the first; the first has tau = 2^-doublings.

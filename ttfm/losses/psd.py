@@ -22,9 +22,13 @@ class PSD(SemigroupDistillation):
               E \| u_\theta(s,t,x_s) - \mathrm{sg}[(1-\gamma) u(s,r,x_s) + \gamma u(r,t,\phi_{s,x_s}(r))] \|^2,
               \quad r = \gamma s + (1-\gamma) t
 
-    The source's convention is ttfm's, its v is u here and its intermediate time u is r. It also learns a weight of each
-    (s, t), left out here. Cost: F+B on the whole batch and 2F on the part off the diagonal; no derivatives. Errors of
-    short jumps add up in long ones, since only the diagonal ever sees data.
+    The source also learns a weight of each (s, t), left out here.
+
+    Source's symbols: its v is u and its intermediate time u is r here; times and gamma are the same.
+
+    Cost: F+B on the whole batch and 2F on the part off the diagonal; no derivatives.
+
+    What goes wrong: errors of short jumps add up in long ones, since only the diagonal ever sees data.
 
     Attributes:
         diagonal: fraction of the batch on the diagonal (source: 0.75).

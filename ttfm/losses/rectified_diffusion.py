@@ -29,8 +29,13 @@ class RectifiedDiffusion(Loss):
     times :math:`s^2` and :math:`(1-s)^2`. That is ttfm's reading, and no test of the paper's curved paths; the squared
     error and the uniform time are ttfm's too.
 
-    Cost per step: F + B; the pairs are paid once. The weight vanishes at one end: noise prediction does not
-    train the velocity at s = 0, from which one step starts, data prediction not that at s = 1.
+    Source's symbols: its time runs from data to noise; its data x_0 and noise epsilon are x_1 and x_0 here.
+
+    Cost: F+B; the pairs are paid once.
+
+    What goes wrong: the weight vanishes at one end, so that noise prediction does not train the velocity at s = 0, from
+    which one step starts, nor data prediction that at s = 1; few pairs are overfitted, and the error of the teacher's
+    solution is learned as well.
 
     Attributes:
         predicts: "data" (the source's code), or "noise".

@@ -20,12 +20,16 @@ class Reflow(Loss):
 
     .. math:: E \| u_\theta(s, s, x_s) - (x_1 - x_0) \|^2, \quad x_s = (1-s) x_0 + s x_1, \quad x_1 = \phi_{0,x_0}(1)
 
-    The pairs are solved once and stored. The minimiser is the velocity of *another* flow between the same
-    laws, with straighter paths; it is the teacher's at no time between 0 and 1 unless the teacher's paths are straight,
-    and agrees with its map from 0 to 1 only in so far as the pairs' lines do not cross. The time is uniform.
+    The pairs are solved once and stored. The minimiser is the velocity of *another* flow between the same laws, with
+    straighter paths; it is the teacher's at no time between 0 and 1 unless the teacher's paths are straight, and agrees
+    with its map from 0 to 1 only in so far as the pairs' lines do not cross. The time is uniform.
 
-    Cost per step: F + B; the pairs are paid once. Few pairs are overfitted; each further round straightens less and
-    adds its own error to the law of the samples; the error of the teacher's solution is learned as well.
+    Source's symbols: its pairs (Z_0, Z_1) are (x_0, x_1), its v(x, t) is u(t, t, x); times are the same.
+
+    Cost: F+B; the pairs are paid once.
+
+    What goes wrong: few pairs are overfitted; each further round straightens less and adds its own error to the law of
+    the samples; the error of the teacher's solution is learned as well.
     """
 
     name = "reflow"

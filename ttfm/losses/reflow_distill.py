@@ -23,8 +23,12 @@ class ReflowDistillation(Reflow):
     divides k; other numbers ask for times that were never trained, hence the default of 8 for 1, 2, 4 and 8 steps. The
     source distils with k = 1 mostly, and there with LPIPS.
 
-    Cost per step: F + B; the pairs are paid once. Few pairs are overfitted, and where nearby noise ends far apart a
-    squared error puts the sample between the ends.
+    Source's symbols: its pairs (Z_0, Z_1) are (x_0, x_1), its v(x, t) is u(t, t, x); times and k are the same.
+
+    Cost: F+B; the pairs are paid once.
+
+    What goes wrong: few pairs are overfitted, and where nearby noise ends far apart a squared error puts the sample
+    between the ends.
 
     Attributes:
         k: number of Euler steps.

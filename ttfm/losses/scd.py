@@ -34,7 +34,7 @@ class ContinuousConsistencyDistillation(Loss):
     The source's loss, :math:`\|F_\theta - \mathrm{sg}(F + \bar g)\|^2` with the tangent g of weight
     :math:`1/(\sigma_d \tan\tau)`, i.e. :math:`g = \cos\tau \, df/d\tau`, is therefore exactly
 
-    .. math:: \| \rho \, (u_\theta - \mathrm{sg}\,u) + \bar g \|^2, \quad \bar g = g / (\|g\| + c), \quad
+    .. math:: \| \rho \, u_\theta - \mathrm{sg}[\rho \, u - \bar g] \|^2, \quad \bar g = g / (\|g\| + c), \quad
               g = (1-r) g_0 + r g_1,
 
     .. math:: g_0 = \frac{s^2 \sigma_d}{\rho} (u - v), \quad
@@ -44,8 +44,13 @@ class ContinuousConsistencyDistillation(Loss):
     that it warms up. ttfm keeps its own network u in place of the source's F and its preconditioning, the same for all
     losses, and leaves out the learned weight of times, which the normalised tangent makes nearly constant.
 
-    Cost per step: J + F + B + V. The reported value is that of the normalised tangent, below 1 always, and shows no
-    progress before convergence. Without normalisation and warm-up the Jacobian term makes training diverge.
+    Source's symbols: its t, x_t, x_0 and z are tau, X, x_1 and sigma_d x_0 here; F, f and g are the same.
+
+    Cost: J+F+B+V.
+
+    What goes wrong: without normalisation and warm-up the Jacobian term makes training diverge; the reported value is
+    that of the normalised tangent, below 1 always, and shows no progress before convergence; only jumps to t = 1 are
+    learned.
 
     Attributes:
         sigma_d: standard deviation of the data, which fixes TrigFlow's coordinates (source: 0.5).

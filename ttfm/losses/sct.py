@@ -17,14 +17,19 @@ from ttfm.losses.scd import ContinuousConsistencyDistillation
 class ContinuousConsistencyTraining(ContinuousConsistencyDistillation):
     r"""sCT, continuous-time consistency training (Lu & Song, arXiv 2410.11081, algorithm 1).
 
-    ``scd`` with the velocity of the sample in place of the teacher's, in both places where it stands,
+    ``scd`` with the velocity of the sample in place of the teacher's, in both places where it stands:
 
-    .. math:: v = x_1 - x_0,
+    .. math:: \| \rho \, u_\theta - \mathrm{sg}[\rho \, u - \bar g] \|^2, \quad v = x_1 - x_0,
 
-    which is unbiased before the tangent is normalised, since g is linear in v; the normalisation, the source's own, is
-    not. As in the source the student starts from the teacher's weights. The options are those of ``scd``.
+    with rho and the normalised tangent of ``scd``. That is unbiased before the tangent is normalised, since g is linear
+    in v. As in the source the student starts from the teacher's weights. The options are those of ``scd``.
 
-    Cost per step: J + F + B.
+    Source's symbols: those of ``scd``.
+
+    Cost: J+F+B.
+
+    What goes wrong: all that goes wrong with ``scd``, above all divergence without normalisation and warm-up; and the
+    normalisation, the source's own, biases the tangent's mean where a single sample's velocity is noisy.
     """
 
     name = "sct"

@@ -23,11 +23,15 @@ class Shortcut(SemigroupDistillation):
     .. math:: u_\theta(s, s+2h, x_s) \to \tfrac12 [u^-(s,s+h,x_s) + u^-(s+h,s+2h,\phi^-_{s,x_s}(s+h))]
 
     on dyadic intervals, 2h = 1, 1/2, ..., 2 / M and s a multiple of 2h, for one part of the batch, and flow matching
-    for the rest. The source's time runs from noise to data as ttfm's; its shortcut s(x, t, d) is u(t, t + d, x) here.
-    As in the source, the finest half steps h = 1/M are Euler steps of the diagonal, and the loss is the mean over the
-    whole batch, so that a term's weight is its share of it. ttfm's own: flow matching at any time in place of multiples
-    of 1/M. Cost: F+B on the whole batch, 2F on the bootstrapped part. Only dyadic steps are learned, and the
-    longest is log2(M) bootstraps away from the data.
+    for the rest. As in the source, the finest half steps h = 1/M are Euler steps of the diagonal, and the loss is the
+    mean over the whole batch, so that a term's weight is its share of it. ttfm's own: flow matching at any time in
+    place of multiples of 1/M.
+
+    Source's symbols: its shortcut s(x, t, d) is u(t, t + d, x) here; times are the same.
+
+    Cost: F+B on the whole batch, 2F on the bootstrapped part.
+
+    What goes wrong: only dyadic steps are learned, and the longest is log2(M) bootstraps away from the data.
 
     Attributes:
         diagonal: fraction of the batch for flow matching (source's code: all but 1/8, in some settings 3/4).

@@ -22,10 +22,14 @@ class SplitMeanFlow(SemigroupDistillation):
     .. math:: u_\theta(s,t,x_s) \to \mathrm{sg}[f u(s,r,x_s) + (1-f) u(r,t,\phi_{s,x_s}(r))], \quad
               r = s + f(t-s), \; f \sim U(0,1); \qquad u_\theta(t,t,x_t) \to v_t(x_t)
 
-    The source puts noise at t = 1: its interval [r, t], split at s = (1-lambda) t + lambda r, is [1-t, 1-r] here, f is
-    its lambda, and u changes sign. How the batch is shared between the two parts is ttfm's choice. Cost: F+B on the
-    whole batch, V on the diagonal's part, 2F on the rest; no derivatives. As in PSD, errors of short jumps add up in
-    long ones.
+    How the batch is shared between the two parts is ttfm's choice.
+
+    Source's symbols: noise at t = 1; its [r, t], split at s = (1-lambda) t + lambda r, is [1-t, 1-r], lambda is f, u is
+    -u.
+
+    Cost: F+B on the whole batch, V on the diagonal's part, 2F on the rest; no derivatives.
+
+    What goes wrong: as in PSD, errors of short jumps add up in long ones.
 
     Attributes:
         diagonal: fraction of the batch on the diagonal, where the teacher is asked.

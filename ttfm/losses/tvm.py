@@ -22,11 +22,15 @@ class TVM(Loss):
     .. math:: E \| \partial_t \phi_{s,x_s}(t) - u^-(t,t,\mathrm{sg}[\phi_{s,x_s}(t)]) \|^2 +
               E \| u_\theta(t,t,x_t) - (x_1 - x_0) \|^2
 
-    The Lagrangian identity with the EMA's diagonal as the velocity, and flow matching at times of its own. The
-    source puts noise at t = 1: its jump from t to s is ours from 1-t to 1-s, and its F is -u. Its changes to the
-    network and its sampling of times are left out. Cost: JB and F for the first term, F+B for the second. Gradients
-    through the derivative are noisy (the source lowers Adam's second decay), and until the EMA's diagonal is right
-    so is the target.
+    The Lagrangian identity with the EMA's diagonal as the velocity, and flow matching at times of its own. The source's
+    changes to the network and its sampling of times are left out.
+
+    Source's symbols: noise at t = 1; its jump from t to s is ours from 1-t to 1-s, and its F is -u.
+
+    Cost: JB and F for the first term, F+B for the second.
+
+    What goes wrong: gradients through the derivative are noisy (the source lowers Adam's second decay), and until the
+    EMA's diagonal is right so is the target.
 
     Attributes:
         mu: EMA decay of the network whose diagonal is the target (source's code: 0.99).

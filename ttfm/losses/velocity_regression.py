@@ -19,8 +19,14 @@ class VelocityRegression(Loss):
     .. math:: E \| u_\theta(s, s, x_s) - v_s(x_s) \|^2
 
     This is how students of a closed-form teacher get their common initialisation, and it is ITVM's initial-velocity
-    term on its own. The time is uniform on [0, 1]. Cost: F + B + V. It knows nothing off the diagonal, and near t = 1,
-    where the velocity of narrow data is steep, the plain squared error weighs it like any other.
+    term on its own. The time is uniform on [0, 1].
+
+    Source's symbols: the same; it has no paper of its own.
+
+    Cost: F+B+V.
+
+    What goes wrong: it knows nothing off the diagonal, and near t = 1, where the velocity of narrow data is steep, the
+    plain squared error weighs it like any other.
     """
 
     name = "velocity_regression"

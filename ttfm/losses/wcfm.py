@@ -21,9 +21,14 @@ class WeightedFlowMatching(FlowMatching):
     .. math:: E \, \bar w \, \| u_\theta(t,t,x_t) - (x_1 - x_0) \|^2, \quad w = \exp(-\|x_1 - x_0\| / \epsilon)
 
     with weights normalised to a mean of one within groups of the batch: pairs that lie close count more, as in an
-    entropic optimal transport plan, without solving one. Small :math:`\epsilon` straightens the paths, and moves the
-    marginals that the flow connects away from noise and data: that bias is the method's known price. The normalisation
-    within groups is ttfm's choice. Cost: F + B.
+    entropic optimal transport plan, without solving one. The normalisation within groups is ttfm's choice.
+
+    Source's symbols: its pair (x, y) is (x_0, x_1), its Gibbs kernel is w here.
+
+    Cost: F+B.
+
+    What goes wrong: small :math:`\epsilon` straightens the paths, and moves the marginals that the flow connects away
+    from noise and data: that bias is the method's known price.
 
     Attributes:
         epsilon: temperature of the Gibbs weight, in units of distance times the root of the dimension, so that one

@@ -134,6 +134,7 @@ def load_trajectories(
     """
     import torch
 
+    from ttfm.losses.declaration import place
     from ttfm.seeds import indexed_labels
     from ttfm.training.trainer import Trajectories
 
@@ -143,7 +144,10 @@ def load_trajectories(
     def load(kind: str) -> dict[str, Tensor]:
         path = getattr(arguments, kind)
         if path is None:
-            raise ValueError(f"loss {loss.name!r} trains on the teacher's stored {loss.offline}; give --{kind}")
+            raise ValueError(
+                f"{place(type(loss))}: loss {loss.name!r} trains on the teacher's stored {loss.offline}; give --{kind},"
+                f" the file that `python -m ttfm {kind}` writes"
+            )
         found = {name: value.to(device) for name, value in tensors(path).items()}
         if not found:
             raise ValueError(f"{path} holds no {kind}, because the teacher failed")

@@ -13,6 +13,7 @@ from ttfm.flow.flow_map import FlowMap
 from ttfm.flow.labels import bound
 from ttfm.flow.solvers import Field
 from ttfm.losses.base import Batch, Loss
+from ttfm.losses.declaration import place
 from ttfm.networks.embeddings import classes_of
 from ttfm.seeds import generator
 from ttfm.training.adamw import AdamW
@@ -90,10 +91,14 @@ class Trainer:
 
     def __post_init__(self) -> None:
         if self.loss.needs_teacher and self.teacher is None:
-            raise ValueError(f"loss {self.loss.name!r} needs a teacher's velocity field and none was given")
+            raise ValueError(
+                f"{self._named()} needs a teacher's velocity field and none was given; give the trainer one, or declare"
+                " needs_teacher = False if its terms ask for none"
+            )
         if self.loss.offline and self.trajectories is None:
             raise ValueError(
-                f"loss {self.loss.name!r} trains on the teacher's stored {self.loss.offline} and none were given"
+                f"{self._named()} trains on the teacher's stored {self.loss.offline} and none were given; give the"
+                ' trainer its trajectories, or declare offline = "" if its terms read none'
             )
         if self.options.parts % self.ranks.count:
             raise ValueError(
@@ -130,6 +135,10 @@ class Trainer:
         trained = [weight for weight in self.network.parameters() if weight.requires_grad]
         self.optimizer = AdamW(trained, self.options.beta2, self.options.weight_decay)
         self.meter = Meter(self.seed)
+
+    def _named(self) -> str:
+        """The loss with its file and line, for messages."""
+        return f"{place(type(self.loss))}: loss {self.loss.name!r}"
 
     def ask_teacher(self, t: Tensor, x: Tensor) -> Tensor:
         """The teacher's velocity, counted."""
