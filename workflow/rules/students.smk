@@ -35,7 +35,7 @@ rule student:
     threads: RANKS
     resources:
         gpu=RANKS,
-        mem_mb=8000,
+        mem_mb=memory,
         runtime=4320,
     params:
         made_of=made_of(
@@ -84,7 +84,7 @@ for group in GROUPS:
         threads: RANKS
         resources:
             gpu=RANKS,
-            mem_mb=8000,
+            mem_mb=memory,
             runtime=4320,
         params:
             made_of=made_of(
