@@ -82,7 +82,7 @@ def _makespan(teachers: dict[str, float], students: dict[str, list[float]], devi
 
 
 def _flops(config: dict[str, Any]) -> torch.Tensor:
-    """Floating-point operations of one training, of the passes through its network alone: in bfloat16, and in float32."""
+    """Operations of one training, of the passes through its network alone: in bfloat16, and in float32."""
     with torch.device("meta"):
         network = build_network(config["network"], tuple(config["shape"]))
     training = config["training"]
