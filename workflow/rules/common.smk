@@ -399,17 +399,23 @@ IMAGES_A_MINUTE = 5000
 
 
 def more(amount, attempt):
-    """Twice of it once a job has failed. Not more: every piece of a training that comes in pieces is an attempt."""
+    """Twice of it once a job has failed. No more than that: every piece of a training is an attempt too."""
     return int(amount) * min(attempt, 2)
 
 
 def memory(wildcards, attempt):
     """MB; a problem of images has one set of them as floats on top."""
     about = PLAN.configs.get(f"{getattr(wildcards, 'problem', '')}/baselines.json", {"kind": ""})
-    images = (
-        about["evaluation"]["samples"] * math.prod(image_shape(about)) if about["kind"] == "images" else 0
-    )
-    return more(1000 * (FLOOR_GB + round(4 * images / 1e9)), attempt)
+    if about["kind"] != "images":
+        return more(1000 * FLOOR_GB, attempt)
+    numbers = about["evaluation"]["samples"] * math.prod(image_shape(about))
+    return more(1000 * (FLOOR_GB + round(4 * numbers / 1e9)), attempt)
+
+
+def training_minutes(wildcards):
+    """Four days of images on a GPU, one of points and of what is small enough for a CPU; a longer one comes in pieces."""
+    images = PROBLEMS[wildcards.problem]["kind"] == "images"
+    return 4 * 1440 if images and PLAN.experiment["config"]["device"] != "cpu" else 1440
 
 
 def scored_networks(wildcards):

@@ -36,7 +36,7 @@ rule student:
     resources:
         gpu=RANKS,
         mem_mb=memory,
-        runtime=4320,
+        runtime=training_minutes,
     params:
         made_of=made_of(
             STUDENT_CODE,
@@ -85,7 +85,7 @@ for group in GROUPS:
         resources:
             gpu=RANKS,
             mem_mb=memory,
-            runtime=4320,
+            runtime=training_minutes,
         params:
             made_of=made_of(
                 STUDENT_CODE,

@@ -19,7 +19,7 @@ rule teacher:
     resources:
         gpu=RANKS,
         mem_mb=memory,
-        runtime=2880,
+        runtime=training_minutes,
     params:
         made_of=made_of(
             TRAINING + modules("steps/teacher.py", "steps/imported.py"),
