@@ -137,8 +137,14 @@ def test_seeds_of_a_scene_have_other_batches_and_the_same_weights():
 def test_a_guided_teacher_is_billed_twice():
     config = {"loss": {"name": "itvm", "options": {}}}
     # One pass of the target, 2.5 with their way back, and 2.5 by the teacher.
-    assert forwards(config) == pytest.approx(1 + 2.5 * 3 + 2.5)
-    assert forwards(config | {"guidance": {"scale": 1.5}}) == pytest.approx(1 + 2.5 * 3 + 2.5 * 2)
+    assert sum(forwards(config)) == pytest.approx(1 + 2.5 * 3 + 2.5)
+    assert sum(forwards(config | {"guidance": {"scale": 1.5}})) == pytest.approx(1 + 2.5 * 3 + 2.5 * 2)
+
+
+def test_derivatives_are_billed_in_full_precision():
+    low, full = forwards({"loss": {"name": "lfmd", "options": {}}})
+    # One derivative with its way back, and one question to the teacher.
+    assert (low, full) == pytest.approx((1, 2 + 4))
 
 
 def test_another_commit_runs_between_two_runs_of_the_code_here(monkeypatch):

@@ -11,6 +11,22 @@ from ttfm.evaluation.paired import squared_errors
 from ttfm.pieces import ROOM, at_once
 
 SHAPE = (3, 256, 256)
+WRITTEN = """
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+from ttfm.evaluation.sample_sets import Set, write_sets
+
+torch.set_num_threads(1)
+folder, shape = Path(sys.argv[1]), (150, 3, 256, 256)
+sets = [(Set({}), lambda start, end: torch.ones(end - start, *shape[1:], dtype=torch.uint8)) for _ in range(12)]
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+write_sets(folder / "a.npy", folder / "a.json", sets, shape, 10, 1.0)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
 PEAK = """
 import resource
 import sys
@@ -66,3 +82,9 @@ def test_what_torch_holds_of_large_images_has_a_bound(tmp_path, what):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     # All at once took 650 MiB and more.
     assert float(done.stdout) < {"nearest": 400, "norm_aligned": 450, "pfgm": 150}[what]
+
+
+def test_no_more_than_a_set_of_images_is_held_while_many_are_written(tmp_path):
+    done = subprocess.run([sys.executable, "-c", WRITTEN, str(tmp_path)], capture_output=True, text=True, check=True)
+    # A set is 28 MiB, and all of them are 340.
+    assert float(done.stdout) < 120

@@ -1,6 +1,7 @@
 """What a plan makes of an experiment."""
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,15 @@ from ttfm.experiment import ExperimentError
 from ttfm.planning import plan
 
 EXPERIMENTS = sorted(Path("workflow/experiments").glob("*.yaml"))
+HEADER = re.compile(
+    r"# What it shows: .*\n(?:#.*\n)*?"
+    r"# Command: +(?:#?.*\n)*?.*\bsnakemake (?:.*\n)*?"
+    # Cores or GPUs; memory, disk and time, each a number with its unit.
+    r"# Machine: +\d+ (?:CPU cores|GPUs?)\b"
+    r"(?=(?:.*\n)*?.*\d GB (?:of host memory )?a job)(?=(?:.*\n)*?.*\d [GM]B of disk)"
+    r"(?=(?:.*\n)*?.*\d (?:minutes?|hours|days)\b)(?:.*\n)*?"
+    r"# What comes: "
+)
 
 
 def test_a_problem_of_cifar10_plans_with_its_shape_and_without_the_digits_metrics(tiny, tmp_path):
@@ -46,7 +56,7 @@ def test_every_experiment_that_ships_is_valid_and_says_how_to_run_it(path):
     text = path.read_text()
     plan = resolved(yaml.safe_load(text))
     assert plan.runs
-    assert all(word in text for word in ("# What it shows:", "# Command:", "# Machine:", "# What comes:"))
+    assert HEADER.match(text), text[: text.index("name:")]
 
 
 def test_every_distillation_loss_trains_alike_and_one_from_scratch_gets_the_teachers_iterations_on_top(tiny):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -78,12 +79,25 @@ def write_sets(
     """
     found = []
     with replacing(images) as temporary:
-        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(len(sets), *shape))
-        for row, (about, make) in zip(array, sets, strict=True):
-            found.append(asdict(about) | ({} if make is None else {"failed": _fill(row, make, size, scale, decode)}))
-        array.flush()
-        del array
+        np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(len(sets), *shape))
+        for number, (about, make) in enumerate(sets):
+            entry = asdict(about)
+            if make is not None:
+                with row_to_fill(temporary, number) as row:
+                    entry["failed"] = _fill(row, make, size, scale, decode)
+            found.append(entry)
     write_json(index, {"count": shape[0], "sets": found, "sha256": sha256(images)})
+
+
+@contextmanager
+def row_to_fill(path: Path, number: int) -> Iterator[np.ndarray]:
+    """One row of an array on disk (npy), mapped to be written.
+
+    It is mapped for no longer than that: what was written of a mapping counts as the process's memory until then.
+    """
+    array = np.lib.format.open_memmap(path, mode="r+")
+    yield array[number]
+    array.flush()
 
 
 def _fill(row: np.ndarray, make: Piece, size: int, scale: float, decode: Callable[[Tensor], Tensor]) -> str:

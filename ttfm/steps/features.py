@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     import numpy as np
 
     from ttfm.evaluation.extractors import EXTRACTORS
-    from ttfm.evaluation.sample_sets import read_sets
+    from ttfm.evaluation.sample_sets import read_sets, row_to_fill
 
     started = now()
     config = read_config(arguments.config)
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     wanted = (row for row, about in enumerate(samples.sets) if not about.failed and (snapshots or not about.snapshot))
     good = [] if reason else [*wanted]
     with replacing(arguments.out) as temporary:
-        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(0, 0, 0))
+        np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(0, 0, 0))
         for row in good:
             layers, reason = extracted(samples.images[row], arguments, device)
             if reason:
@@ -52,13 +52,9 @@ def run(arguments: argparse.Namespace) -> None:
             if not widths:
                 widths = [part.shape[1] for part in parts]
                 shape = (len(samples.sets), samples.count, sum(widths))
-                array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
-            start = 0
-            for part in parts:
-                array[row, :, start : start + part.shape[1]] = part
-                start += part.shape[1]
-        array.flush()
-        del array
+                np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
+            with row_to_fill(temporary, row) as found:
+                np.concatenate(parts, axis=1, out=found)
     about = {"name": name, "missing": reason, "widths": widths, "sha256": sha256(arguments.out)}
     write_json(arguments.about, about)
     status = "skipped" if reason else "ok"

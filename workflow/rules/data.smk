@@ -19,7 +19,8 @@ rule images:
     priority: 110
     threads: 1
     resources:
-        mem_mb=6000,
+        mem_mb=memory,
+        runtime=240,
     params:
         made_of=made_of(
             BASE + READERS + modules("data/arrays.py", "registry.py", "steps/images.py"),
@@ -55,7 +56,7 @@ rule latents:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=8000,
+        mem_mb=memory,
         runtime=240,
     params:
         made_of=made_of(
@@ -88,6 +89,9 @@ rule data:
     wildcard_constraints:
         problem=POINTS,
     threads: 1
+    resources:
+        mem_mb=memory,
+        runtime=60,
     params:
         made_of=made_of(BASE + DATA + modules("steps/data.py"), f"{ROOT}/plan/{{problem}}/data.json"),
     message:
@@ -109,7 +113,7 @@ rule classifier:
         f"{ROOT}/benchmarks/{{problem}}/classifier.tsv"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=memory,
         runtime=30,
     params:
         made_of=made_of(
@@ -135,6 +139,9 @@ rule weights:
     benchmark:
         f"{ROOT}/benchmarks/weights/{{network}}.tsv"
     threads: 1
+    resources:
+        mem_mb=memory,
+        runtime=60,
     params:
         made_of=made_of(
             BASE + modules("evaluation/weights.py", "steps/weights.py"),
@@ -167,7 +174,7 @@ rule reference:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=6000,
+        mem_mb=memory,
         runtime=240,
     params:
         made_of=made_of(

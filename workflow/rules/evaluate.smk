@@ -23,8 +23,8 @@ rule evaluate:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory,
+        runtime=sampling_minutes,
     params:
         made_of=made_of(
             DESCRIBING + modules("steps/columns.py", "steps/evaluate.py"),
@@ -63,8 +63,8 @@ rule baselines:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory,
+        runtime=sampling_minutes,
     params:
         made_of=made_of(
             DESCRIBING + modules("steps/columns.py", "steps/baselines.py"),

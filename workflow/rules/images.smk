@@ -30,8 +30,8 @@ rule sample:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=6000,
-        runtime=120,
+        mem_mb=memory,
+        runtime=sampling_minutes,
     params:
         made_of=made_of(
             DESCRIBING + modules("steps/columns.py", "steps/sample.py"),
@@ -75,8 +75,8 @@ rule sample_baselines:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=6000,
-        runtime=120,
+        mem_mb=memory,
+        runtime=sampling_minutes,
     params:
         made_of=made_of(
             DESCRIBING + modules("steps/columns.py", "steps/sample.py", "steps/sample_baselines.py"),
@@ -113,8 +113,8 @@ rule features:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=6000,
-        runtime=240,
+        mem_mb=memory,
+        runtime=scoring_minutes,
     params:
         made_of=made_of(FEATURES + modules("steps/features.py"), f"{ROOT}/plan/{{problem}}/features.json"),
     message:
@@ -145,8 +145,8 @@ rule features_baselines:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=6000,
-        runtime=240,
+        mem_mb=memory,
+        runtime=scoring_minutes,
     params:
         made_of=made_of(FEATURES + modules("steps/features.py"), f"{ROOT}/plan/{{problem}}/features.json"),
     message:
@@ -179,8 +179,8 @@ rule score:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=6000,
-        runtime=480,
+        mem_mb=memory,
+        runtime=scoring_minutes,
     params:
         made_of=made_of(
             SCORING + modules("steps/columns.py", "steps/score.py"), f"{ROOT}/plan/{{problem}}/score.json"
@@ -218,8 +218,8 @@ rule score_baselines:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=6000,
-        runtime=480,
+        mem_mb=memory,
+        runtime=scoring_minutes,
     params:
         made_of=made_of(
             SCORING + modules("steps/columns.py", "steps/score.py"), f"{ROOT}/plan/{{problem}}/score.json"
@@ -254,7 +254,7 @@ rule neighbours:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=6000,
+        mem_mb=memory,
         runtime=120,
     params:
         made_of=made_of(

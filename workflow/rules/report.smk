@@ -36,6 +36,9 @@ rule collect:
     benchmark:
         f"{ROOT}/benchmarks/collect.tsv"
     threads: 1
+    resources:
+        mem_mb=memory,
+        runtime=60,
     params:
         made_of=made_of(BASE + modules("steps/columns.py", "steps/collect.py"), EXPERIMENT),
     message:
@@ -62,6 +65,9 @@ rule tables:
     benchmark:
         f"{ROOT}/benchmarks/tables.tsv"
     threads: 1
+    resources:
+        mem_mb=memory,
+        runtime=60,
     params:
         made_of=made_of(TABULATING + modules("steps/tables.py"), EXPERIMENT),
     message:
@@ -97,6 +103,9 @@ rule figures:
     benchmark:
         f"{ROOT}/benchmarks/figures.tsv"
     threads: 1
+    resources:
+        mem_mb=memory,
+        runtime=60,
     params:
         made_of=made_of(DRAWING + modules("steps/figures.py"), EXPERIMENT),
     message:
@@ -119,6 +128,9 @@ rule page:
     benchmark:
         f"{ROOT}/benchmarks/page.tsv"
     threads: 1
+    resources:
+        mem_mb=memory,
+        runtime=60,
     params:
         made_of=made_of(REPORTING + modules("steps/report.py"), EXPERIMENT),
     message:

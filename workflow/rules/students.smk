@@ -35,8 +35,8 @@ rule student:
     threads: RANKS
     resources:
         gpu=RANKS,
-        mem_mb=8000,
-        runtime=4320,
+        mem_mb=memory,
+        runtime=training_minutes,
     params:
         made_of=made_of(
             STUDENT_CODE,
@@ -84,8 +84,8 @@ for group in GROUPS:
         threads: RANKS
         resources:
             gpu=RANKS,
-            mem_mb=8000,
-            runtime=4320,
+            mem_mb=memory,
+            runtime=training_minutes,
         params:
             made_of=made_of(
                 STUDENT_CODE,

@@ -18,8 +18,8 @@ rule teacher:
     threads: RANKS
     resources:
         gpu=RANKS,
-        mem_mb=8000,
-        runtime=2880,
+        mem_mb=memory,
+        runtime=training_minutes,
     params:
         made_of=made_of(
             TRAINING + modules("steps/teacher.py", "steps/imported.py"),
@@ -56,8 +56,8 @@ rule solution:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=memory,
+        runtime=solving_minutes,
     params:
         made_of=made_of(
             BASE
@@ -94,7 +94,7 @@ rule trajectories:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=8000,
+        mem_mb=memory,
         runtime=240,
     params:
         made_of=made_of(
@@ -124,7 +124,7 @@ rule pairs:
     priority: 90
     threads: 1
     resources:
-        mem_mb=8000,
+        mem_mb=memory,
         runtime=60,
     params:
         made_of=made_of(
@@ -156,7 +156,7 @@ rule schedules:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=8000,
+        mem_mb=memory,
         runtime=60,
     params:
         made_of=made_of(
@@ -189,7 +189,7 @@ rule timing:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=8000,
+        mem_mb=memory,
         runtime=60,
     params:
         made_of=made_of(
