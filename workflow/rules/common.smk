@@ -17,6 +17,7 @@ from ttfm.devices import visible_gpus
 from ttfm.exits import GOES_ON
 from ttfm.experiment import ExperimentError
 from ttfm.files import sha256
+from ttfm.imports import with_imports
 from ttfm.locks import claim, tidy
 from ttfm.planning import plan
 from ttfm.reporting.names import PAGE_ALONE, PICTURES, figure_names, table_files
@@ -243,8 +244,9 @@ def loss_files(wildcards):
 
 
 def teacher_files(wildcards):
-    """The files of a teacher that was trained elsewhere."""
-    return list(PLAN.configs[f"{wildcards.problem}/teacher.json"].get("import", {}).values())
+    """The files of a teacher that was trained elsewhere: its weights, its adapter and what that imports."""
+    files = PLAN.configs[f"{wildcards.problem}/teacher.json"].get("import", {})
+    return [path for key, path in files.items() for path in (with_imports([path]) if key == "adapter" else [path])]
 
 
 def every_loss_file(wildcards):
