@@ -105,8 +105,8 @@ def starts_from_teacher(loss: type[Loss]) -> bool:
 def loss_files(loss: type[Loss], loss_modules: Sequence[str]) -> list[str]:
     """The source files that define a loss: its own, and those of other losses that it derives from or calls.
 
-    Of a loss of ``loss_modules`` also what its file imports of the user's own (:func:`ttfm.imports.with_imports`). Files
-    of the package are relative to its folder, files of ``loss_modules`` are as they were given.
+    Of a loss of ``loss_modules`` also what its file imports of the user's own, see :func:`ttfm.imports.with_imports`.
+    Files of the package are relative to its folder, files of ``loss_modules`` are as they were given.
     """
     root = Path(__file__).parents[1]
     given = {str(Path(module).resolve()): module for module in loss_modules}
