@@ -24,9 +24,7 @@ faults: env  ## The fault suite in full: kills, full disks, damaged files and mo
 	$(BIN)/python -m tests.faults
 
 slurm-test: env  ## A small experiment on a Slurm cluster of this machine's own, a node of which dies; needs Debian and root.
-	apt-get update -qq && apt-get install -y -qq slurm-wlm munge >/dev/null
-	$(BIN)/python -m pip install --quiet --editable '.[slurm]'
-	$(BIN)/python -m tests.slurm
+	tests/slurm/run $(BIN)
 
 bench: env  ## The benchmark suite: ratios of times within one run, as tables in results/published/bench.
 	$(BIN)/python -m tests.bench

@@ -37,12 +37,13 @@ rule all:
 
 
 onstart:
-    # To start no more than so many jobs a second, Snakemake (9.27) looks over those that are ready a second after every
-    # look, and after every job that ends there is one such chain of looks more: with hundreds of jobs they take a core.
-    workflow.scheduler.job_rate_limiter = None
-    # A training that was told to stop, or whose time was up, has kept its state and is tried again until it is done.
-    # Another failure is not.
-    workflow.scheduler._handle_error = trying_again(workflow.scheduler._handle_error)
+    if MAIN and workflow.local_exec and PLAN.experiment["config"]["device"] == "cuda" and not may_have_gpu():
+        raise WorkflowError(
+            f"{SOURCE}: device: 'cuda' was asked for and this machine has no GPU; use 'auto' or 'cpu', or the profile of"
+            " a cluster that has"
+        )
+    if missing := without_limits(getattr(workflow, "scheduler", None)):
+        logger.warning(missing)
 
 
 onsuccess:

@@ -1,7 +1,9 @@
 """Every step by itself: its help, its errors, and a run of each from one resolved JSON."""
 
+import errno
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -61,6 +63,8 @@ def test_a_users_mistake_is_one_message_and_status_one(tmp_path, capsys):
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore"), "GPU"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 2 bytes"), "host"),
         (MemoryError(), "host"),
+        (RuntimeError("std::bad_alloc"), "host"),
+        (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "host"),
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "GPU"),
     ],
 )

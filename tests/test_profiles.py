@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.workflow.project import POINTS, checkout, snakemake, write
-from ttfm.devices import visible_gpus
+from ttfm.devices import may_have_gpu, visible_gpus
 
 PROFILES = sorted(Path("profiles").iterdir())
 RULES = [
@@ -52,6 +52,17 @@ def test_one_job_for_each_gpu_of_this_machine_is_the_default(tmp_path, monkeypat
 def test_without_a_gpu_there_is_no_limit(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     assert visible_gpus() == 0
+
+
+@pytest.mark.skipif(may_have_gpu(), reason="this machine may have a GPU")
+def test_a_gpu_that_is_not_there_is_missed_before_any_job(tmp_path):
+    folder = checkout(tmp_path / "project")
+    arguments = write(folder, POINTS | {"device": "cuda"})
+    # It can be planned anywhere.
+    snakemake(folder, *arguments, "--dry-run")
+    printed = snakemake(folder, *arguments, check=False)
+    assert re.search(r"experiment\.yaml: device: 'cuda' was asked for and this machine has no GPU; use 'auto'", printed)
+    assert "Error in rule" not in printed and not (folder / "results/points/ring").exists()
 
 
 def test_a_share_of_a_gpu_lets_more_jobs_run(tmp_path):

@@ -58,6 +58,7 @@ RANKS = "TTFM_RANKS"
 """Environment variable with the number of processes, or GPUs, that train one network together."""
 UNRECORDED = ("describe", "networks", "check", "plan", "publish")
 """Steps that leave no record of what made their output."""
+HOST_IS_FULL = ("can't allocate memory", "Cannot allocate memory", "std::bad_alloc")
 GPU_IS_FULL = ("CUDA error: out of memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
@@ -138,13 +139,13 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(TRY_AGAIN) from None
     except DamagedResult as error:
         _stop(f"{error}; {set_aside(error.path)}")
-    except (ValueError, OSError) as error:
-        _stop(str(error))
-    except (RuntimeError, MemoryError) as error:
-        if not (where := _exhausted(error)):
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        if where := _exhausted(error):
+            configs = list(dict.fromkeys(str(run.config) for run in runs if hasattr(run, "config")))
+            _stop(_too_small(where, str(step), configs, error))
+        if not isinstance(error, ValueError | OSError):
             raise
-        configs = list(dict.fromkeys(str(run.config) for run in runs if hasattr(run, "config")))
-        _stop(_too_small(where, str(step), configs, error))
+        _stop(str(error))
 
 
 @contextmanager
@@ -227,7 +228,7 @@ def _exhausted(error: Exception) -> str:
     # Torch's own class, which this module does not import torch for; and what its libraries say by themselves.
     if type(error).__name__ == "OutOfMemoryError" or any(words in str(error) for words in GPU_IS_FULL):
         return "GPU"
-    return "host" if isinstance(error, MemoryError) or "can't allocate memory" in str(error) else ""
+    return "host" if isinstance(error, MemoryError) or any(words in str(error) for words in HOST_IS_FULL) else ""
 
 
 def _first_line(error: Exception) -> str:

@@ -17,6 +17,8 @@ KEPT, LARGE = 2**30, 2**28
 """Bytes of freed memory that stay with the process; and the size from which an array goes back at once."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Numbers of glibc's settings (malloc.h)."""
+DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""What drivers of GPUs leave: NVIDIA's, AMD's, and Windows' for a Linux within it."""
 _held: list[TextIO] = []
 """Locks of this process, which are given back when it ends, however it ends."""
 
@@ -80,6 +82,11 @@ def visible_gpus() -> int:
     there = sum(line.startswith("GPU ") for line in done.stdout.splitlines()) if done.returncode == 0 else 0
     seen = os.environ.get("CUDA_VISIBLE_DEVICES")
     return there if seen is None else min(there, sum(name.strip() not in ("", "-1") for name in seen.split(",")))
+
+
+def may_have_gpu() -> bool:
+    """Whether a driver of GPUs is at work on this machine; told without torch."""
+    return any(Path(name).exists() for name in DRIVERS)
 
 
 def take_gpus(count: int) -> None:

@@ -16,9 +16,10 @@ from typing import Any
 
 from ttfm.experiment import ExperimentError, cannot_be_run, read_schema
 from ttfm.files import read_json, write_json
+from ttfm.imports import with_imports
 from ttfm.published import read_published
 from ttfm.resolve import Plan, resolve
-from ttfm.watching import changed
+from ttfm.watching import appeared, changed
 
 PACKAGE = Path(__file__).parent
 SCHEMAS = PACKAGE.parent / "workflow" / "schemas"
@@ -89,7 +90,7 @@ def _state(loss_modules: tuple[str, ...]) -> str:
     sources = [PACKAGE / "registry.py", PACKAGE / "options.py"]
     sources += [path for room in _DESCRIBED for path in sorted((PACKAGE / room).glob("*.py"))]
     digest = hashlib.sha256()
-    for path in (*sources, *map(Path, loss_modules)):
+    for path in (*sources, *map(Path, with_imports(loss_modules))):
         if not path.is_file():
             raise FileNotFoundError(f"loss_modules: {path} does not exist")
         digest.update(f"{path}\0".encode() + path.read_bytes() + b"\0")
@@ -142,11 +143,15 @@ def plan(
     for path, content in resolved.configs.items():
         step = Path(path).stem
         if step in WATCHING:
-            # Another content makes images or latents anew; it stays as it is until the folder is another again.
-            mark = (root / "plan" / path).with_name(f"{step}-watched.json")
             now = changed(root / content["problem"] / step / "record.json")
-            if now or not mark.is_file():
-                files[mark] = {"listing": now}
+        elif "weights_of" in content:
+            now = appeared(root / path, content["weights_of"], content["assets"])
+        else:
+            continue
+        # Another content makes images, latents or weights anew; it stays as it is until there is something new again.
+        mark = (root / "plan" / path).with_name(f"{step}-watched.json")
+        if now or not mark.is_file():
+            files[mark] = {"listing": now}
     alone = claim is None or not write or claim(f"alive-{name}")
     different = [path for path, content in files.items() if not _holds(path, content)] if write else []
     if not alone and any(path.exists() for path in different):

@@ -25,6 +25,7 @@ from ttfm.data.latents import is_latents, read_latents
 from ttfm.data.mnist import MNIST, FashionMNIST
 from ttfm.data.sources import SOURCES, Source
 from ttfm.evaluation.catalogue import BINS
+from ttfm.imports import with_imports
 from ttfm.losses import LOSSES, Loss, load_modules
 from ttfm.networks.dit import DiT
 from ttfm.networks.mlp import MLP
@@ -104,6 +105,7 @@ def starts_from_teacher(loss: type[Loss]) -> bool:
 def loss_files(loss: type[Loss], loss_modules: Sequence[str]) -> list[str]:
     """The source files that define a loss: its own, and those of other losses that it derives from or calls.
 
+    Of a loss of ``loss_modules`` also what its file imports of the user's own, see :func:`ttfm.imports.with_imports`.
     Files of the package are relative to its folder, files of ``loss_modules`` are as they were given.
     """
     root = Path(__file__).parents[1]
@@ -119,7 +121,8 @@ def loss_files(loss: type[Loss], loss_modules: Sequence[str]) -> list[str]:
         found[name] = None
         used = {getattr(value, "__module__", None) for value in vars(module).values()}
         waiting += sorted(other for other in used if isinstance(other, str) and other.startswith("ttfm.losses."))
-    return list(found)
+    own = [name for name in found if name in loss_modules]
+    return list(dict.fromkeys([*found, *with_imports(own)]))
 
 
 def impossible(plan: dict[str, dict[str, Any]]) -> dict[str, str]:

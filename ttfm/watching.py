@@ -1,4 +1,4 @@
-"""Folders outside the results that results were made of: whether they still hold what they held. Imports no torch."""
+"""Folders outside the results that results are made of: whether they hold what they held. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ttfm.evaluation.weights import ASSETS, present
 from ttfm.files import read_json
 
 MOST = 20_000
@@ -51,6 +52,19 @@ def changed(record: Path) -> str:
         # What may not be looked at costs nothing that was made of it.
         return ""
     return "" if now == about["listing"] else now
+
+
+def appeared(record: Path, network: str, folder: str | None) -> str:
+    """The weights of a network, as names and sizes of files, that were not to be had when its record was written.
+
+    Empty if there still are none, and if they were found then: which ones they are is fixed by their sha256.
+    """
+    try:
+        skipped = read_json(record)["status"] == "skipped"
+    except (FileNotFoundError, ValueError, KeyError):
+        return ""
+    found = present(ASSETS[network], folder) if skipped else ()
+    return ", ".join(f"{path.name} {path.stat().st_size}" for path, _ in found)
 
 
 def _files(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -31,7 +31,7 @@ from ttfm.evaluation.extractors import EXTRACTORS
 from ttfm.evaluation.features import pieces
 from ttfm.evaluation.neighbours import nearest
 from ttfm.evaluation.perceptual import TRUNKS, load_lpips, mean_lpips
-from ttfm.evaluation.weights import AssetUnavailable, find
+from ttfm.evaluation.weights import ASSETS, AssetUnavailable, find
 from ttfm.provenance import peak_memory_mb
 
 Call = Callable[[], Any]
@@ -156,8 +156,7 @@ def _lpips(net: str, device: str) -> Call:
 
 def _extractor(name: str, device: str) -> Call:
     about, few = EXTRACTORS[name], _images()[0][:FEW]
-    assert about.asset is not None
-    settings = {"feature_extractor_weights_path": find(about.asset), "verbose": False}
+    settings = {"feature_extractor_weights_path": find(ASSETS[name]), "verbose": False}
     network = create_feature_extractor(name, list(about.layers), cuda=device != "cpu", **settings)
 
     @torch.no_grad()

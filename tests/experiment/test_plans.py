@@ -8,6 +8,7 @@ import yaml
 
 from tests.experiment.common import REGISTRY, SCHEMA_VALUE, put, resolved
 from tests.registry import with_registry
+from ttfm.files import read_json, write_json
 from ttfm.planning import plan, registry_description
 from ttfm.resolve import resolve
 
@@ -115,3 +116,28 @@ def test_a_loss_file_that_moves_is_found_where_it_is(tiny, tmp_path):
     assert str(mine) in files_from(mine)
     mine.rename(moved)
     assert str(moved) in files_from(moved)
+
+
+def test_weights_that_were_not_to_be_had_and_appear_are_found_by_the_next_plan_alone(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    put(tiny, "assets", str(tmp_path))
+    results = with_registry(tmp_path / "results")
+    at = "weights/lpips-squeeze"
+
+    def watched():
+        plan(copy.deepcopy(tiny), "tiny.yaml", results)
+        return read_json(results / f"tiny/plan/{at}-watched.json")["listing"]
+
+    write_json(results / f"tiny/{at}.json", {"status": "skipped"})
+    assert watched() == ""
+    weights = tmp_path / "weights" / "squeezenet1_1.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"1234")
+    (weights.parent / "alexnet-owt-7be5be79.pth").touch()
+    assert watched() == "squeezenet1_1.safetensors 4"
+    # They were taken up: nothing is made anew for their sake, neither by what comes after it nor when they are gone.
+    write_json(results / f"tiny/{at}.json", {"status": "ok"})
+    weights.write_bytes(b"12345")
+    assert watched() == "squeezenet1_1.safetensors 4"
+    weights.unlink()
+    assert watched() == "squeezenet1_1.safetensors 4"

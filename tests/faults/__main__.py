@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 import tempfile
 import time
@@ -10,7 +11,7 @@ import traceback
 from itertools import cycle
 from pathlib import Path
 
-from tests.faults.bench import Skipped, prepare
+from tests.faults.bench import Bench, Skipped, prepare
 from tests.faults.kinds import ONCE, TARGETS, kills
 from ttfm.files import write_text
 from ttfm.provenance import device_name, now, source
@@ -67,13 +68,23 @@ def main() -> None:
             print(f"{name}: {row}", flush=True)
     text = table(rows) + (
         f"\nOne student with three seeds on the ring, two of which train at once; {bench.span:.0f} s undisturbed,"
-        f" states five times a second. The kills left {states} trainings with a state to go on from.\n"
+        f" states five times a second. The kills left {states} trainings with a state to go on from.{lost(bench)}\n"
     )
     print(f"\n{text}")
     if options.out:
         write_text(options.out, text)
     # Kills that never leave a state would show nothing of how trainings go on.
     sys.exit(any(row[2] for row in rows.values()) or (options.kills >= 100 and not options.only and not states))
+
+
+def lost(bench: Bench) -> str:
+    """What kills of trainings cost, in a sentence."""
+    if not bench.lost:
+        return ""
+    return (
+        f" {len(bench.lost)} trainings were killed at work, {statistics.median(bench.lost):.1f} seconds in the median"
+        f" and {max(bench.lost):.1f} at most after their last state, or their start where that was later."
+    )
 
 
 def table(rows: dict[str, list[int | str]]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults.workspace import Workspace
@@ -30,12 +30,14 @@ class Bench:
 
     Attributes:
         span: seconds of the undisturbed run.
+        lost: seconds of work that each kill of a training lost: since its last state, or its start.
     """
 
     workspace: Workspace
     reference: dict[str, bytes]
     random: random.Random
     span: float
+    lost: list[float] = field(default_factory=list)
 
     def completes(self, fault: str, remade: str = "(?!)", finished: dict[Path, bytes] | None = None) -> None:
         """The same command again ends well, with the numbers of the undisturbed run and nothing done twice.
@@ -50,6 +52,11 @@ class Bench:
         require(status == 0, f"the same command failed after {fault}: {output[-2000:]}")
         self.unchanged(fault)
         self.once(fault, finished, remade)
+
+    def ready(self) -> None:
+        """There is a finished run."""
+        if self.workspace.tables() != self.reference:
+            self.completes("another fault")
 
     def once(self, fault: str, finished: dict[Path, bytes], remade: str = "(?!)") -> None:
         """Records of what was finished are those that were found then."""

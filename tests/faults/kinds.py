@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -14,12 +15,24 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import psutil
+
 from tests.faults.bench import Bench, Skipped, require
 from tests.faults.workspace import LIMIT, TOGETHER, Workspace, wait_until
+from ttfm.exits import GOES_ON
 
 TRAINERS = ("teacher", "student")
-OUT_OF_MEMORY = "(?i)out of memory|cannot allocate memory|MemoryError|bad_alloc|failed to map segment|start new thread"
-"""What is said where memory runs out: by a step, or by what ends it before it can say anything."""
+OUT_OF_MEMORY = "(?i)cannot allocate memory|MemoryError|bad_alloc|failed to map segment|start new thread"
+"""What is said where memory runs out before a step can say anything, or where what it calls does not let it."""
+CALLED = {"report": "page"}
+"""Rules that are not called as their steps are."""
+CLOCK = """\
+import os, time
+
+true, jumped, hours = time.time, os.environ["CLOCK_JUMPED"], float(os.environ["CLOCK_HOURS"])
+time.time = lambda: true() + (3600 * hours if os.path.exists(jumped) else 0)
+"""
+"""A ``sitecustomize`` with which every Python process sees the wall clock jump once a file is there."""
 
 
 def kills(bench: Bench, target: str, within: tuple[float, float] = (0.05, 0.35)) -> Iterator[int]:
@@ -45,9 +58,14 @@ def kills(bench: Bench, target: str, within: tuple[float, float] = (0.05, 0.35))
             time.sleep(0.01)
         finished = workspace.finished() | finished
         chosen = found if target == "everything" else found and [bench.random.choice(found)]
+        told, since = {pid: _words(pid) for pid in chosen}, {pid: _unsaved(workspace, pid) for pid in chosen}
         hit = [pid for pid in chosen if _kill(pid)]
+        bench.lost += [seconds for pid in hit if (seconds := since[pid]) is not None]
         status = run.wait(timeout=LIMIT)
         require(hit or not status, f"the command failed by itself after kills of {target}: {_end(workspace.log)}")
+        require("--unlock" not in workspace.log.read_text(), f"a lock was left: {_end(workspace.log)}")
+        if hit and status and target in ("trainer", "job"):
+            _named(told[hit[0]], workspace)
         unfinished = workspace.unfinished()
         left |= unfinished
         if hit:
@@ -57,6 +75,35 @@ def kills(bench: Bench, target: str, within: tuple[float, float] = (0.05, 0.35))
         require(resumed and max(resumed) >= step, f"{training} had a state of step {step} and went on from {resumed}")
     bench.once(f"kills of {target}", finished)
     bench.unchanged(f"kills of {target}")
+
+
+def _words(pid: int) -> list[str]:
+    """A process's command line; empty without the process."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    return []
+
+
+def _unsaved(workspace: Workspace, pid: int) -> float | None:
+    """Seconds since a training kept its last state, or since it started; None for a process that is no training."""
+    words = _words(pid)
+    if "--state" not in words:
+        return None
+    folders = list(
+        itertools.takewhile(lambda word: word and not word.startswith("-"), words[words.index("--state") + 1 :])
+    )
+    kept = [path.stat().st_mtime for name in folders for path in (workspace.folder / name).glob("*/step-*.json")]
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return time.time() - max([psutil.Process(pid).create_time(), *kept])
+    return None
+
+
+def _named(words: list[str], workspace: Workspace) -> None:
+    """The log names the rule of a job that was killed, and the job's own log."""
+    step = words[3] if len(words) > 3 else ""
+    rule = CALLED.get(step, step.replace("-", "_"))
+    said = rf"Error in rule {rule}\w*:\n(    .*\n)*?    log: results/faults/logs/\S+\.log"
+    require(re.search(said, workspace.log.read_text()), f"that {step} was killed is not named: {_end(workspace.log)}")
 
 
 def _end(log: Path) -> str:
@@ -81,22 +128,32 @@ def _kill(pid: int) -> bool:
 
 
 def out_of_memory(bench: Bench) -> None:
-    """A trainer may not allocate any more."""
+    """A trainer may not allocate any more: while it starts, when it may end before it can speak, or while it trains."""
     workspace = bench.workspace
     workspace.clear()
-    run = workspace.start()
-    found: list[int] = []
-    require(wait_until(lambda: found.extend(workspace.jobs("student")) or found, run), "no student was ever trained")
-    # Soon: it has most of what it needs before its first step.
-    time.sleep(bench.random.uniform(0.1, 1))
-    try:
-        resource.prlimit(found[0], resource.RLIMIT_AS, (2**20, 2**20))
-    except (ProcessLookupError, PermissionError) as error:
-        workspace.end(run)
-        raise Skipped(str(error)) from None
-    require(run.wait(timeout=LIMIT) != 0, "a trainer without memory came to its end")
-    output = workspace.log.read_text(errors="replace")
-    require(re.search(OUT_OF_MEMORY, output), f"that memory ran out is not named: {output[-2000:]}")
+    for training in (False, True):
+        run = workspace.start()
+        found: list[int] = []
+        require(wait_until(lambda found=found: found.extend(workspace.jobs("student")) or found, run), "no student")
+        if training:
+            kept = [Path(word) for word in _words(found[0]) if word.endswith("/state")]
+            saved = lambda kept=kept: all(any((workspace.folder / path).glob("*/step-*.json")) for path in kept)  # noqa: E731
+            require(wait_until(saved, run), "no state")
+        else:
+            time.sleep(bench.random.uniform(0.1, 1))
+        try:
+            resource.prlimit(found[0], resource.RLIMIT_AS, (2**20, 2**20))
+        except (ProcessLookupError, PermissionError) as error:
+            workspace.end(run)
+            raise Skipped(str(error)) from None
+        require(run.wait(timeout=LIMIT) != 0, "a trainer without memory came to its end")
+        output = workspace.log.read_text(errors="replace")
+        require(re.search(r"Error in rule student\w*:", output), f"no student failed: {output[-2000:]}")
+        said = "out of memory on the host in the step 'student'" in output and "raise `parts`" in output
+        # What a library does not report to Python ends the process there.
+        dead = not training or re.search("terminate called|Fatal Python error", output)
+        named = said or (dead and re.search(OUT_OF_MEMORY, output))
+        require(named, f"that memory ran out is not named: {output[-3000:]}")
     bench.completes("memory ran out")
 
 
@@ -129,7 +186,8 @@ def disk_full(bench: Bench) -> None:
             require(wait_until(partial(_fill, target), run), "the disk could not be made full")
             require(run.wait(timeout=LIMIT) != 0, f"a disk without room for {written} sufficed")
             output = bench.workspace.log.read_text(errors="replace")
-            require("No space left on device" in output, f"a full disk is not named: {output[-2000:]}")
+            named = "No space left on device" in output and "Make room and give the same command again" in output
+            require(named, f"a full disk is not named: {output[-2000:]}")
             require(re.search(rf"Error in rule ({rules})", output), f"not {written} failed: {output[-2000:]}")
             _remount(target, "size=64m")
             bench.completes(f"the disk had no room for {written}")
@@ -157,7 +215,10 @@ def read_only(bench: Bench) -> None:
         status, output = bench.workspace.run()
         require(status != 0, "a run succeeded in a folder that cannot be written")
         # A file that an interrupted job left is found by Snakemake itself.
-        named = re.search("Read-only file system|Write-protected output files", output)
+        named = re.search(
+            r"Read-only file system:? .*results/faults|Write-protected output files .*\n(.*\n)*?.*results/faults",
+            output,
+        )
         require(named, f"a read-only folder is not named: {output[-2000:]}")
         _remount(target, "rw")
         bench.completes("the folder was read-only")
@@ -175,8 +236,7 @@ def damage(files: dict[str, str], downstream: Sequence[str]) -> Callable[[Bench]
 
     def inject(bench: Bench) -> None:
         workspace = bench.workspace
-        if workspace.tables() != bench.reference:
-            bench.completes("another fault")
+        bench.ready()
         for file, remade in files.items():
             finished = workspace.finished()
             path = workspace.results / file
@@ -189,7 +249,8 @@ def damage(files: dict[str, str], downstream: Sequence[str]) -> Callable[[Bench]
                 made.unlink()
             status, output = workspace.run()
             require(status != 0, f"damage to {file} was not noticed")
-            require(f"{path.name}: damaged" in output, f"damage to {file} is not named: {output[-2000:]}")
+            named = rf"{path.name}: damaged .*; set aside as damaged-{path.name}; run the same command again"
+            require(re.search(named, output), f"damage to {file} is not named: {output[-2000:]}")
             bench.completes(f"damage to {file}", remade, finished)
             require(path.with_name(f"damaged-{path.name}").is_file(), f"damaged {file} was not set aside")
 
@@ -222,7 +283,8 @@ def damaged_state(bench: Bench) -> None:
         # Of seeds that train at once, the first has the log.
         first = student.with_name(str(int(student.name) // TOGETHER * TOGETHER))
         log = workspace.results / "logs" / first.relative_to(workspace.results) / "student.log"
-        require("damaged state" in log.read_text(), f"the damage to {path} was not named: {log.read_text()[-2000:]}")
+        named = f"{path.name}: damaged state" in log.read_text() and "the one before it" in log.read_text()
+        require(named, f"the damage to {path} was not named: {log.read_text()[-2000:]}")
         resumed = json.loads((student / "record.json").read_text())["resumed"]
         step = int(path.stem.split("-")[1])
         require(resumed and resumed[-1] < step, f"{student} went on from {resumed}, not from a state before {step}")
@@ -245,21 +307,37 @@ def orphan_ends(bench: Bench) -> None:
 
 
 def clock_jumps(hours: int) -> Callable[[Bench], None]:
-    """The clock was some hours ahead, or behind, when half of the results were made."""
+    """The clock jumps ahead by some hours, or back, while a run is at work."""
     return partial(_clock_jumps, hours=hours)
 
 
 def _clock_jumps(bench: Bench, hours: int) -> None:
     workspace = bench.workspace
     workspace.clear()
-    run = workspace.start()
-    wait_until(lambda: workspace.found("ring/*/*/record.json"), run)
-    workspace.end(run)
-    then = time.time() + 3600 * hours
-    for path in workspace.results.rglob("*"):
-        if path.is_file():
-            os.utime(path, (then, then))
-    bench.completes("the clock jumped")
+    folder, jumped = workspace.folder / "clock", workspace.folder / "clock" / "jumped"
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(CLOCK)
+    jumped.unlink(missing_ok=True)
+    more = {"CLOCK_JUMPED": str(jumped), "CLOCK_HOURS": str(hours), "PYTHONPATH": f"{workspace.folder}:{folder}"}
+    run = workspace.start(**more)
+    require(wait_until(lambda: workspace.found("ring/itvm/*/state/*/step-*.json"), run), "no state")
+    time.sleep(bench.random.uniform(0, 2))
+    finished = workspace.finished()
+    jumped.touch()
+    # What was written before lies so many hours further back for the new clock.
+    for path in workspace.found("**/*"):
+        with contextlib.suppress(FileNotFoundError):
+            found = path.stat()
+            os.utime(path, (found.st_atime - 3600 * hours, found.st_mtime - 3600 * hours))
+    status = run.wait(timeout=LIMIT)
+    if status and hours < 0:
+        # Snakemake refuses a result that is older than what it was made of.
+        require("older modification time" in workspace.log.read_text(), f"the command failed: {_end(workspace.log)}")
+    else:
+        require(status == 0, f"the command failed: {_end(workspace.log)}")
+    bench.completes("the clock jumped", finished=workspace.finished() | finished)
+    seconds = [json.loads(path.read_text())["seconds"] for path in workspace.found("ring/itvm/*/record.json")]
+    require(all(0 < each < 1800 for each in seconds), f"trainings took {seconds} seconds by a clock that jumped")
     _, output = workspace.run()
     require("Nothing to be done" in output, f"there is something left to do after the clock jumped: {output[-2000:]}")
 
@@ -278,20 +356,29 @@ def told_to_stop(bench: Bench) -> None:
                 os.kill(pid, told)
         wait_until(lambda found=found: not set(found) & set(workspace.jobs()), run)
     require(run.wait(timeout=LIMIT) == 0, f"the command failed: {_end(workspace.log)}")
-    require("Trying to restart" in workspace.log.read_text(), "nothing was told in time")
+    log = workspace.log.read_text()
+    require("Trying to restart" in log, "nothing was told in time")
+    require(GOES_ON in log, f"it was not said that trainings go on: {log[-2000:]}")
     bench.unchanged("trainings were told to stop")
 
 
 def two_at_once(bench: Bench) -> None:
     """The command is given a second time while the first run is at work."""
     workspace = bench.workspace
-    workspace.clear()
+    bench.ready()
+    # Enough for the first to be at work.
+    workspace.page.unlink()
     run = workspace.start()
-    require(wait_until(lambda: workspace.jobs("student"), run), "no student was ever trained")
+    found: list[int] = []
+    require(wait_until(lambda: found.extend(workspace.jobs()) or found, run), "the first run had nothing to do")
+    # It does not end before the second has begun.
+    os.kill(found[0], signal.SIGSTOP)
     log = workspace.folder / "second-log"
     status = workspace.start(log).wait(timeout=LIMIT)
+    os.kill(found[0], signal.SIGCONT)
     require(status != 0, "a second run worked in the folder of the first")
-    require("lock" in log.read_text().lower(), f"the lock is not named: {log.read_text()[-2000:]}")
+    said = log.read_text()
+    require("cannot be locked" in said and str(workspace.folder) in said, f"the lock is not named: {said[-2000:]}")
     require(run.wait(timeout=LIMIT) == 0, f"the first run failed: {workspace.log.read_text()[-2000:]}")
     bench.unchanged("two runs at once")
 
@@ -307,9 +394,8 @@ SCORES = ("ring/itvm/metrics.csv", "metrics.csv")
 SCORED = r"ring/itvm/evaluation\.json|collected\.json|tables/|figures/"
 """The records of what scores students and all after it."""
 ONCE: dict[str, Callable[[Bench], None]] = {
-    "disk full": disk_full,
-    "read-only results": read_only,
-    "out of memory": out_of_memory,
+    # First what needs a finished run.
+    "two runs at once": two_at_once,
     "damaged weights": damage({"ring/itvm/0/weights.safetensors": rf"ring/itvm/[01]/|{SCORED}"}, SCORES),
     "damaged arrays": damage(
         {
@@ -320,11 +406,13 @@ ONCE: dict[str, Callable[[Bench], None]] = {
         SCORES,
     ),
     "damaged samples": damage({"ring/itvm/0/samples.npz": SCORED}, ("figures/record.json",)),
+    "disk full": disk_full,
+    "read-only results": read_only,
+    "out of memory": out_of_memory,
     "damaged state": damaged_state,
     "orphan that ends": orphan_ends,
-    "clock that was ahead": clock_jumps(2),
-    "clock that was behind": clock_jumps(-2),
+    "clock that jumps ahead": clock_jumps(2),
+    "clock that jumps back": clock_jumps(-2),
     "told to stop": told_to_stop,
-    "two runs at once": two_at_once,
 }
 TARGETS = ("trainer", "job", "snakemake", "everything")

@@ -1,4 +1,4 @@
-"""The fault suite in its short form: kills of all processes at once; with --slow each fault once."""
+"""The fault suite in its short form: two cheap faults, and kills of all processes at once; with --slow each fault."""
 
 import pytest
 
@@ -8,6 +8,8 @@ from tests.faults.kinds import ONCE, TARGETS, kills
 from tests.faults.workspace import Workspace
 
 pytestmark = pytest.mark.workflow
+CHEAP = ("two runs at once", "damaged samples")
+"""Faults after which a finished run has least to do again."""
 
 
 @pytest.fixture(scope="module")
@@ -22,21 +24,23 @@ def bench(prepared):
     prepared.workspace.end_all()
 
 
+# Before the kills: these need a finished run.
+@pytest.mark.parametrize(
+    "name", [*CHEAP, *(pytest.param(name, marks=pytest.mark.slow) for name in ONCE if name not in CHEAP)]
+)
+def test_the_same_command_completes_after_a_fault(bench, name):
+    try:
+        ONCE[name](bench)
+    except Skipped as reason:
+        pytest.skip(str(reason))
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_kills_lose_no_work_and_change_no_number(bench, target, request):
     if target != "everything" and not request.config.getoption("slow"):
         pytest.skip("only with --slow, or by make faults")
     # Few of them: all that a run has to do again is start.
     assert sum(1 for _ in kills(bench, target, (0.4, 0.7))) > 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ONCE)
-def test_the_same_command_completes_after_a_fault(bench, name):
-    try:
-        ONCE[name](bench)
-    except Skipped as reason:
-        pytest.skip(str(reason))
 
 
 def test_a_changed_table_is_a_loss(bench):

@@ -51,10 +51,10 @@ class Workspace:
                 # The folder itself may be a mount point.
                 shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
-    def start(self, log: Path | None = None) -> subprocess.Popen[bytes]:
-        """The command, in a process group of its own; states are kept five times a second."""
+    def start(self, log: Path | None = None, **more: str) -> subprocess.Popen[bytes]:
+        """The command, in a process group of its own, with ``more`` variables; states are kept five times a second."""
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *self.arguments]
-        environment = surroundings(self.folder) | {"TTFM_SAVE_EVERY": "0.2"}
+        environment = surroundings(self.folder) | {"TTFM_SAVE_EVERY": "0.2"} | more
         with (log or self.log).open("w") as stream:
             return subprocess.Popen(
                 command, cwd=self.folder, env=environment, stdout=stream, stderr=stream, start_new_session=True

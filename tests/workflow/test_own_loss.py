@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.losses import generic
-from tests.workflow.project import ROOT, checkout, rows, snakemake
+from tests.workflow.project import POINTS, ROOT, checkout, planned, rows, rules, snakemake, write
 from ttfm.losses import LOSSES
 
 pytestmark = pytest.mark.workflow
@@ -84,9 +84,12 @@ def digests(folder):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """The example's experiment, run once in a checkout."""
+    """The example's experiment, run once in a checkout; a part of the loss lies in a second file."""
     folder = checkout(tmp_path_factory.mktemp("own") / "project")
     shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    loss, norm = folder / "examples" / "my_loss.py", "from ttfm.losses.base import squared_norm\n"
+    (folder / "examples" / "my_norm.py").write_text(norm)
+    loss.write_text(loss.read_text().replace(norm, "from examples.my_norm import squared_norm\n"))
     before = digests(folder)
     snakemake(folder, "--configfile", "examples/my_experiment.yaml")
     return folder, before
@@ -107,15 +110,37 @@ def test_it_is_in_the_tables_and_on_the_page_with_nothing_else_touched(run):
     assert "an example; the identity is that of" in page
 
 
-def test_an_edit_of_its_file_retrains_its_students_alone(run):
+@pytest.mark.parametrize("file", ["my_loss.py", "my_norm.py"])
+def test_an_edit_of_its_file_or_of_one_that_it_imports_retrains_its_students_alone(run, file):
     folder, _ = run
-    path = folder / "examples" / "my_loss.py"
+    path = folder / "examples" / file
     text = path.read_text()
     path.write_text(text + "\n# an edit\n")
     plan = snakemake(folder, "--configfile", "examples/my_experiment.yaml", "--dry-run")
     path.write_text(text)
+    assert rules(plan) == {"student", "timing", "evaluate", "collect", "tables", "figures", "page"}
     assert "Train mine on ring, seed 0" in plan
     assert "Train itvm" not in plan
+
+
+def test_an_edit_of_a_file_of_an_imported_teacher_redoes_what_is_made_of_it(run):
+    folder, _ = run
+    theirs, adapter, names = (folder / name for name in ("theirs.safetensors", "adapter.py", "names.py"))
+    shutil.copy(folder / "results/my_experiment/ring/teacher/weights.safetensors", theirs)
+    adapter.write_text("from names import load\n")
+    names.write_text("from safetensors.torch import load_file as load\n")
+    ring = POINTS["problems"]["ring"] | {"data": {"name": "checkerboard"}}
+    ring["teacher"] = {"weights": theirs.name, "adapter": adapter.name}
+    # The teacher and what is made of it first: all else is made of these.
+    arguments = ("results/points/ring/solution.npz", *write(folder, POINTS | {"problems": {"ring": ring}}))
+    snakemake(folder, *arguments)
+    assert planned(folder, *arguments) == set()
+    for path in (theirs, adapter, names):
+        content = path.read_bytes()
+        # Behind the code, or within the last tensor.
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]) if path == theirs else content + b"# an edit\n")
+        assert planned(folder, *arguments) == {"teacher", "solution"}, path.name
+        path.write_bytes(content)
 
 
 def test_a_mistake_in_its_declaration_is_an_error_before_any_job(run):

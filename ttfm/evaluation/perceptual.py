@@ -20,7 +20,7 @@ PAIRS, ROOM = 64, 2**21
 SMALLEST = 32
 """Images with a smaller side are enlarged to this one; the trunks need 16 (vgg), 17 (squeeze) and 31 pixels (alex)."""
 
-TRUNKS = {"squeeze": weights.SQUEEZENET, "alex": weights.ALEXNET, "vgg": weights.VGG16}
+TRUNKS = {net: weights.ASSETS[f"lpips-{net}"] for net in ("squeeze", "alex", "vgg")}
 """The weights of each trunk."""
 HEADS = {
     "squeeze": "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76",

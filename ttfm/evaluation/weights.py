@@ -1,4 +1,7 @@
-"""Pretrained weights: found offline first, downloaded last, and checked against their sha256 every time."""
+"""Pretrained weights: found offline first, downloaded last, and checked against their sha256 every time.
+
+Where they lie can be told without importing torch.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ttfm.files import sha256
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ENVIRONMENT = "TTFM_ASSETS"
 """Environment variable that names the folder of weights where no folder is given."""
@@ -99,6 +103,34 @@ DINOV2_LARGE = Asset(
     (("dinov2_vitl14_pretrain.pth", "d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428"),),
     url="https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth",
 )
+ASSETS = {
+    "cifar-resnet56": CIFAR_RESNET56,
+    "inception-keras-768": INCEPTION_KERAS,
+    "inception-v3-compat": INCEPTION,
+    "dinov2-vits14": DINOV2_SMALL,
+    "dinov2-vitl14": DINOV2_LARGE,
+    "lpips-squeeze": SQUEEZENET,
+    "lpips-alex": ALEXNET,
+    "lpips-vgg": VGG16,
+}
+"""The weights of every network of features and trunk of LPIPS that an experiment does not train."""
+
+
+def places(folder: str | Path | None = None) -> list[Path]:
+    """The folders to look in: the configured one and its subfolder ``weights``, then torch hub's cache."""
+    configured = folder or os.environ.get(ENVIRONMENT)
+    # As torch.hub.get_dir has it.
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    hub = Path(os.environ.get("TORCH_HOME") or Path(caches) / "torch").expanduser() / "hub"
+    return [*([Path(configured), Path(configured) / "weights"] if configured else []), hub / "checkpoints"]
+
+
+def present(asset: Asset, folder: str | Path | None = None) -> Iterator[tuple[Path, str]]:
+    """The asset's files that lie in :func:`places`, unchecked, each with its sha256; the one to take comes first."""
+    for place in places(folder):
+        for name, digest in asset.files:
+            if (place / name).is_file():
+                yield place / name, digest
 
 
 def find(asset: Asset, folder: str | Path | None = None) -> Path:
@@ -114,17 +146,13 @@ def find(asset: Asset, folder: str | Path | None = None) -> Path:
         DamagedAsset: if the first file found has the wrong content. It is never passed over in silence.
         AssetUnavailable: saying what was tried and what to do, if there is no file and no download.
     """
-    configured = folder or os.environ.get(ENVIRONMENT)
-    cache = Path(torch.hub.get_dir()) / "checkpoints"
-    places = [Path(configured), Path(configured) / "weights"] if configured else []
-    for place in (*places, cache):
-        for name, digest in asset.files:
-            if (place / name).is_file():
-                return checked(place / name, digest)
+    for path, digest in present(asset, folder):
+        return checked(path, digest)
     name, digest = asset.files[-1]
+    cache = places()[-1]
     looked = (
         f"{asset.name}: none of {' or '.join(name for name, _ in asset.files)} is in "
-        f"{', '.join(str(place) for place in (*places, cache))}"
+        f"{', '.join(map(str, places(folder)))}"
     )
     todo = f"put one of these files into a folder and name the folder in {ENVIRONMENT}"
     if not (asset.torchvision or asset.url):
@@ -144,6 +172,8 @@ def load(path: Path) -> dict[str, Tensor]:
 
         weights = load_file(path)
     else:
+        import torch
+
         weights = torch.load(path, map_location="cpu", weights_only=True)
     return {name: value.float() for name, value in weights.items()}
 
@@ -161,6 +191,8 @@ def checked(path: Path, digest: str) -> Path:
 
 
 def _download(asset: Asset, target: Path, digest: str) -> None:
+    import torch
+
     url = asset.url
     if not url:
         from torchvision.models import get_weight  # seconds of import that an offline find does not need

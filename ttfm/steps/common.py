@@ -161,9 +161,10 @@ def record_argument(parser: argparse.ArgumentParser) -> None:
 def write_record(path: Path, config: dict[str, Any], device: str, started: str, **outcome: Any) -> None:
     """Write the provenance of what a step made; ``outcome`` holds its status and whatever else it has to say."""
     from ttfm.files import write_json
+    from ttfm.imports import with_imports
     from ttfm.provenance import record
 
-    modules = config.get("loss_modules", [])
+    modules = with_imports(config.get("loss_modules", []))
     found = {"status": "ok", "reason": ""} | outcome | record(config, device, started, modules)
     if modules:
         found["loss_modules"] = {module: sha256(module) for module in modules}

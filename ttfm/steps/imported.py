@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttfm.files import sha256
+from ttfm.imports import with_imports
 from ttfm.steps.common import log, write_csv, write_record
 from ttfm.steps.stored import save_tensors, save_weights
 
@@ -22,9 +23,10 @@ SHOWN = 5
 def import_teacher(config: dict[str, Any], device: str, started: str, outputs: argparse.Namespace) -> None:
     """Write the files of a teacher's training from weights of the user's.
 
-    The record names the files and their sha256. An adapter is a Python file with ``def load(path)`` that returns a
-    dictionary from our keys to tensors; without one the weights are safetensors in our keys, those of the network's
-    ``state_dict``. The network is called as u(s, t, x) with t = 0 for noise and t = 1 for data.
+    The record names the files, what the adapter imports of the user's among them, and their sha256. An adapter is a
+    Python file with ``def load(path)`` that returns a dictionary from our keys to tensors; without one the weights are
+    safetensors in our keys, those of the network's ``state_dict``. The network is called as u(s, t, x) with t = 0 for
+    noise and t = 1 for data.
 
     Raises:
         ValueError: naming the file and what is missing, unexpected or of another shape.
@@ -43,7 +45,7 @@ def import_teacher(config: dict[str, Any], device: str, started: str, outputs: a
     write_csv(outputs.curve, [], ["step", "seconds", "loss"])
     outcome = {"iterations": 0, "batch": config["training"]["batch"], "seconds": 0.0, "seconds_per_step": None}
     outcome |= {"parameters": parameter_count(network), "sha256": sha256(outputs.weights), "calls": {}}
-    outcome["imported"] = {path: sha256(path) for path in filter(None, (weights, adapter))}
+    outcome["imported"] = {path: sha256(path) for path in (weights, *with_imports([adapter] if adapter else []))}
     write_record(outputs.record, config, device, started, **outcome, before={"iterations": 0, "seconds": 0.0})
     log.info("%s: the teacher's weights are those of %s", config["problem"], weights)
 

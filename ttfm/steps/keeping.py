@@ -234,13 +234,15 @@ def identity(arguments: argparse.Namespace, config: dict[str, Any], device: str)
     """The sha256 of what decides a training's numbers: config, code, files that it reads, torch and kind of device."""
     import torch
 
+    from ttfm.imports import with_imports
     from ttfm.losses import LOSSES
     from ttfm.registry import loss_files
 
     package, modules = Path(__file__).parents[1], config.get("loss_modules", [])
+    own = with_imports(modules)
     code = [path for pattern in CODE for path in sorted(package.glob(pattern))]
     if loss := LOSSES.get(config.get("loss", {}).get("name", "")):
-        code += [package.parent / name for name in loss_files(loss, modules) if name not in modules]
+        code += [package.parent / name for name in loss_files(loss, modules) if name not in own]
     read: dict[str, str] = {}
     for name in INPUTS:
         if path := getattr(arguments, name, None):
@@ -248,7 +250,7 @@ def identity(arguments: argparse.Namespace, config: dict[str, Any], device: str)
             read[name] = sha256(path / "about.json" if path.is_dir() else path)
     parts = {
         "config": config,
-        "code": [sha256(path) for path in [*code, *map(Path, modules)]],
+        "code": [sha256(path) for path in [*code, *map(Path, own)]],
         "files": read,
         "torch": torch.__version__,
         "device": device.partition(":")[0],

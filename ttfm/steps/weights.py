@@ -24,15 +24,13 @@ def run(arguments: argparse.Namespace) -> None:
     from safetensors.torch import save_file
 
     from ttfm.evaluation import weights
-    from ttfm.evaluation.extractors import EXTRACTORS
-    from ttfm.evaluation.perceptual import TRUNKS
 
     started = now()
     config = read_config(arguments.config)
     name = config["weights_of"]
-    asset = TRUNKS[name.removeprefix("lpips-")] if name.startswith("lpips-") else EXTRACTORS[name].asset
-    if asset is None:
+    if name not in weights.ASSETS:
         raise ValueError(f"{name} has no weights to look for: an experiment trains it")
+    asset = weights.ASSETS[name]
     status, reason, tensors, source = "ok", "", {}, {}
     try:
         path = weights.find(asset, config["assets"])
@@ -44,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
         status, reason = (
             "skipped",
             f"the weights of {asset.name} were neither in the folder that the key assets or TTFM_ASSETS names nor in "
-            f"torch hub's cache, and {had}; put {asset.files[0][0]} there and run snakemake with --forcerun weights",
+            f"torch hub's cache, and {had}; put {asset.files[0][0]} there and give the same command again",
         )
     with replacing(arguments.weights) as temporary:
         save_file(tensors, temporary)

@@ -9,14 +9,17 @@ import shutil
 import sys
 from pathlib import Path
 
+import snakemake
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 
-from ttfm.devices import visible_gpus
+from ttfm.devices import may_have_gpu, visible_gpus
 from ttfm.exits import GOES_ON
 from ttfm.experiment import ExperimentError
 from ttfm.files import sha256
+from ttfm.imports import with_imports
 from ttfm.locks import claim, tidy
 from ttfm.planning import plan
 from ttfm.reporting.names import PAGE_ALONE, PICTURES, figure_names, table_files
@@ -100,6 +103,34 @@ def trying_again(handle):
             job.rule.restart_times = times
 
     return handled
+
+
+def without_limits(scheduler):
+    """Let Snakemake's scheduler start jobs at once, and try trainings again that kept their state.
+
+    Neither is an option of Snakemake's, so both need what its scheduler (9.27) has inside.
+
+    Returns:
+        What this version does not allow, in words; nothing where all is well.
+    """
+    missing = []
+    # To start no more than so many jobs a second, Snakemake looks over those that are ready a second after every look,
+    # and after every job that ends there is one such chain of looks more: with hundreds of jobs they take a core.
+    if hasattr(scheduler, "job_rate_limiter"):
+        scheduler.job_rate_limiter = None
+    else:
+        missing.append("with hundreds of jobs Snakemake itself may take a core")
+    # A training that was told to stop, or whose time was up, has kept its state and is tried again until it is done.
+    # Another failure is not.
+    if hasattr(scheduler, "_handle_error"):
+        scheduler._handle_error = trying_again(scheduler._handle_error)
+    else:
+        missing.append(
+            "a training that is told to stop, or whose time is up (TTFM_TRAIN_AT_MOST), is not tried again by itself: "
+            "give the same command again, and it goes on"
+        )
+    told = f"Snakemake {snakemake.__version__} lacks what this workflow changes in 9.27: "
+    return told + "; ".join(missing) if missing else ""
 
 
 NOTHING = "(?!)"
@@ -243,8 +274,11 @@ def loss_files(wildcards):
 
 
 def teacher_files(wildcards):
-    """The files of a teacher that was trained elsewhere."""
-    return list(PLAN.configs[f"{wildcards.problem}/teacher.json"].get("import", {}).values())
+    """The files of a teacher that was trained elsewhere: its weights, its adapter and what that imports."""
+    files = PLAN.configs[f"{wildcards.problem}/teacher.json"].get("import", {})
+    return [
+        path for key, path in files.items() for path in (with_imports([path]) if key == "adapter" else [path])
+    ]
 
 
 def every_loss_file(wildcards):

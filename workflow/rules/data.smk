@@ -131,6 +131,8 @@ rule classifier:
 rule weights:
     input:
         config=f"{ROOT}/plan/weights/{{network}}.json",
+        # Another content once weights that were not to be had lie where they are looked for.
+        watched=f"{ROOT}/plan/weights/{{network}}-watched.json",
     output:
         weights=f"{ROOT}/weights/{{network}}.safetensors",
         record=f"{ROOT}/weights/{{network}}.json",

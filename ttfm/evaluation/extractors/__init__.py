@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 
-from ttfm.evaluation import weights
 from ttfm.evaluation.extractors.digits import DigitsExtractor
 from ttfm.evaluation.extractors.dinov2 import DinoV2Extractor
 from ttfm.evaluation.extractors.inception import InceptionExtractor, InceptionTrunkExtractor
@@ -25,23 +24,21 @@ class Extractor:
     Attributes:
         network: the class that torch-fidelity knows it by.
         layers: the layers that metrics here read; the first holds the features.
-        asset: its weights; None where an experiment trains them.
         batch: images per pass that keep it below a gigabyte of memory on the CPU.
     """
 
     network: type[FeatureExtractorBase]
     layers: tuple[str, ...]
-    asset: weights.Asset | None
     batch: int
 
 
 EXTRACTORS = {
-    "digits-classifier": Extractor(DigitsExtractor, ("64",), None, 512),
-    "cifar-resnet56": Extractor(ResNet56Extractor, ("64",), weights.CIFAR_RESNET56, 256),
-    "inception-keras-768": Extractor(InceptionTrunkExtractor, ("768",), weights.INCEPTION_KERAS, 32),
-    "inception-v3-compat": Extractor(InceptionExtractor, ("2048", "logits_unbiased"), weights.INCEPTION, 32),
-    "dinov2-vits14": Extractor(DinoV2Extractor, ("dinov2",), weights.DINOV2_SMALL, 32),
-    "dinov2-vitl14": Extractor(DinoV2Extractor, ("dinov2",), weights.DINOV2_LARGE, 16),
+    "digits-classifier": Extractor(DigitsExtractor, ("64",), 512),
+    "cifar-resnet56": Extractor(ResNet56Extractor, ("64",), 256),
+    "inception-keras-768": Extractor(InceptionTrunkExtractor, ("768",), 32),
+    "inception-v3-compat": Extractor(InceptionExtractor, ("2048", "logits_unbiased"), 32),
+    "dinov2-vits14": Extractor(DinoV2Extractor, ("dinov2",), 32),
+    "dinov2-vitl14": Extractor(DinoV2Extractor, ("dinov2",), 16),
 }
 """Every extractor by the name that tables use."""
 
