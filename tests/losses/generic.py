@@ -94,6 +94,13 @@ def residuals(loss, flow, progress=0.0, count=1024):
     return {name: value.mean().item() for name, value in values.items()}
 
 
+class Still(nn.Module):
+    """The average velocity of a map that moves nothing."""
+
+    def forward(self, s, t, x):
+        return torch.zeros_like(x)
+
+
 class Perturbed(nn.Module):
     """An exact map plus amounts, its parameters, of a few directions: constant, linear in x, growing with t - s.
 

@@ -16,6 +16,7 @@ from tests.losses.generic import (
     CentralDifferences,
     Convention,
     Diagonal,
+    Still,
     batch_of,
     check_residual,
     check_stationary,
@@ -64,6 +65,16 @@ def test_the_exact_map_is_a_fixed_point(case, flow, bound):
         pytest.skip("conditional: a single-sample target leaves a residual at the exact map")
     skip_other_flow(case, getattr(case.variant, bound))
     check_residual(case.loss, flow, getattr(case.variant, bound), case.variant.progress)
+
+
+def test_a_map_that_stands_still_is_beyond_the_bound(case):
+    """Where the bound is wide, it must still tell the exact map from nothing at all."""
+    if case.loss.conditional or case.variant.residual <= 0.05 or case.loss.learns == "own":
+        pytest.skip("the bound is narrow, or holds for the mean alone, or for a sampler of the loss's own")
+    skip_other_flow(case, case.variant.residual)
+    field, still = LINEAR[0], FlowMap(Still())
+    batch = batch_of(case.loss, LINEAR, 1024, case.variant.progress)
+    assert max(value.mean() for value in terms(case.loss, batch, still, still, field).values()) > case.variant.residual
 
 
 def test_straight_paths_are_a_fixed_point_of_what_trains_on_trajectories(case):

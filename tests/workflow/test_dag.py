@@ -122,10 +122,13 @@ def test_an_edit_is_seen_whatever_the_dates_of_results_are(tiny):
     assert planned(folder, *TINY) == set()
 
 
-def test_a_folder_of_images_that_has_changed_is_read_again(tmp_path):
-    folder = checkout(tmp_path / "project")
-    # No shell may ever read what a user writes.
-    pictures = folder / "$(touch hacked); touch `touch hacked` '&\""
+HOSTILE = "$(touch hacked); touch `touch hacked` '&\""
+"""No shell may ever read what a user writes."""
+
+
+def pictured(folder):
+    """An experiment on eight pictures in a folder that is there now."""
+    pictures = folder / HOSTILE
     pictures.mkdir()
     for index in range(8):
         Image.new("RGB", (9, 9), (index, 0, 0)).save(pictures / f"{index}.png")
@@ -139,6 +142,12 @@ def test_a_folder_of_images_that_has_changed_is_read_again(tmp_path):
             "evaluation": {"samples": 16, "steps": 2, "metrics": ["l2"], "headline": "l2"},
         }
     }
+    return pictures, config
+
+
+def test_a_folder_of_images_that_has_changed_is_read_again(tmp_path):
+    folder = checkout(tmp_path / "project")
+    pictures, config = pictured(folder)
     arguments = ("results/points/pictures/images/about.json", *write(folder, config))
     snakemake(folder, *arguments)
     assert planned(folder, *arguments) == set()
@@ -150,6 +159,48 @@ def test_a_folder_of_images_that_has_changed_is_read_again(tmp_path):
     # What is not there any more costs nothing that was made of it.
     pictures.rename(folder / "elsewhere")
     assert planned(folder, *arguments) == set()
+
+
+LOSS = '''
+from dataclasses import dataclass
+from ttfm.losses import register
+from ttfm.losses.velocity_regression import VelocityRegression
+
+@register
+@dataclass(frozen=True)
+class Mine(VelocityRegression):
+    """The regression of a known velocity field, under a name of its own."""
+
+    name = "mine"
+'''
+ADAPTER = """
+from ttfm.registry import build_network
+
+def load(path):
+    open(path, "rb").close()
+    return build_network({"name": "unet", "channels": 8, "multipliers": [1], "patch": 2}, (3, 8, 8)).state_dict()
+"""
+
+
+def test_files_that_an_experiment_names_are_never_read_by_a_shell(tmp_path):
+    """A loss, a teacher's weights and their adapter, the folder of assets: names that a shell would take for more."""
+    folder = checkout(tmp_path / "project")
+    _, config = pictured(folder)
+    for name, text in {"loss.py": LOSS, "adapter.py": ADAPTER, "weights": "anything"}.items():
+        (folder / f"{HOSTILE} {name}").write_text(text)
+    loss, adapter, weights = (f"{HOSTILE} {name}" for name in ("loss.py", "adapter.py", "weights"))
+    config |= {"assets": f"{HOSTILE} assets", "loss_modules": [loss], "students": {"mine": {"loss": "mine"}}}
+    config["problems"]["pictures"]["teacher"] = {"weights": weights, "adapter": adapter}
+    before = {path.name for path in folder.iterdir()}
+    arguments = ("results/points/pictures/mine/0/weights.safetensors", *write(folder, config))
+    snakemake(folder, *arguments)
+    assert planned(folder, *arguments) == set()
+    assert not any("hacked" in path.name for path in folder.iterdir() if path.name not in before)
+    record = json.loads((folder / "results/points/pictures/teacher/record.json").read_text())
+    assert sorted(record["imported"]) == sorted([weights, adapter])
+    # An edit of either is seen under such a name too.
+    (folder / weights).write_text("anything else")
+    assert {"teacher", "student"} <= planned(folder, *arguments)
 
 
 def test_snakemakes_own_report_can_be_built(tiny):
