@@ -1,5 +1,7 @@
+import errno
 import hashlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -182,3 +184,10 @@ def test_nothing_in_the_package_loads_a_pickle():
         for call in re.findall(r"torch\.load\((?:[^()]|\([^()]*\))*\)", text):
             assert "weights_only=True" in call, f"{path}: {call}"
         assert not re.search(r"^\s*(import|from) (pickle|cloudpickle|dill|joblib|shelve)\b", text, re.MULTILINE), path
+
+
+def test_what_a_full_disk_had_no_room_for_is_named(tmp_path):
+    path = tmp_path / "table.csv"
+    with pytest.raises(OSError, match=rf"No space left on device: '{path}'"), replacing(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert not list(tmp_path.iterdir())
