@@ -1,6 +1,8 @@
 import ast
+import errno
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -220,3 +222,10 @@ def test_nothing_in_the_package_loads_a_pickle():
     assert unsafe("torch.load(path, map_location='cpu', weights_only=True); np.load(path, allow_pickle=False)") == []
     for path in Path(ttfm.__file__).parent.rglob("*.py"):
         assert unsafe(path.read_text(encoding="utf-8")) == [], path
+
+
+def test_what_a_full_disk_had_no_room_for_is_named(tmp_path):
+    path = tmp_path / "table.csv"
+    with pytest.raises(OSError, match=rf"No space left on device: '{path}'"), replacing(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert not list(tmp_path.iterdir())

@@ -94,6 +94,11 @@ def replacing(path: str | Path, *, flush: bool = True) -> Iterator[Path]:
         temporary.replace(path)
         if flush:
             _flush(path.parent)
+    except OSError as error:
+        # A full disk does not say what it had no room for.
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -22,7 +22,9 @@ from tests.faults.workspace import LIMIT, TOGETHER, Workspace, wait_until
 from ttfm.exits import GOES_ON
 
 TRAINERS = ("teacher", "student")
-OUT_OF_MEMORY = "(?i)cannot allocate memory|MemoryError|bad_alloc|failed to map segment|start new thread"
+DEAD = "terminate called|Fatal Python error|memory allocation of [0-9]+ bytes failed"
+"""What a library says that ends the process where memory runs out, instead of telling Python."""
+OUT_OF_MEMORY = f"(?i)cannot allocate memory|MemoryError|bad_alloc|failed to map segment|start new thread|{DEAD}"
 """What is said where memory runs out before a step can say anything, or where what it calls does not let it."""
 CALLED = {"report": "page"}
 """Rules that are not called as their steps are."""
@@ -150,8 +152,7 @@ def out_of_memory(bench: Bench) -> None:
         output = workspace.log.read_text(errors="replace")
         require(re.search(r"Error in rule student\w*:", output), f"no student failed: {output[-2000:]}")
         said = "out of memory on the host in the step 'student'" in output and "raise `parts`" in output
-        # What a library does not report to Python ends the process there.
-        dead = not training or re.search("terminate called|Fatal Python error", output)
+        dead = not training or re.search(DEAD, output)
         named = said or (dead and re.search(OUT_OF_MEMORY, output))
         require(named, f"that memory ran out is not named: {output[-3000:]}")
     bench.completes("memory ran out")
