@@ -53,10 +53,15 @@ def _import_faults(teacher: Config, closed_form: bool, where: str) -> list[str]:
         return [f"{where}: the velocity of this data is known in closed form; leave {' and '.join(asked)} out"]
     if "adapter" in asked and "weights" not in asked:
         return [f"{where}.adapter: it reads the file that {where}.weights names; give that too"]
-    return [
+    faults = [
         f"{where}.{key}: {value!r} is no file" + ("" if isinstance(value, str) else "; it must be a path")
         for key, value in asked.items()
         if not (isinstance(value, str) and Path(value).is_file())
+    ]
+    return faults or [
+        f"{where}.{key}: {value!r} is not allowed; Snakemake takes braces in a file's name for a pattern"
+        for key, value in asked.items()
+        if set("{}") & set(value)
     ]
 
 

@@ -154,6 +154,14 @@ def test_guidance_needs_a_teacher_that_knows_both(tiny, change, message):
         resolved(tiny)
 
 
+def test_a_teachers_file_whose_name_is_a_pattern_to_snakemake_is_refused(tiny, tmp_path):
+    path = tmp_path / "{problem}.safetensors"
+    path.touch()
+    tiny["problems"]["digits"]["teacher"] = {"weights": str(path)}
+    with pytest.raises(ExperimentError, match=r"problems\.digits\.teacher\.weights: .* takes braces in a file's name"):
+        resolved(tiny)
+
+
 @pytest.mark.parametrize(
     ("starts", "message"),
     [
