@@ -11,13 +11,12 @@ from tests.workflow.project import POINTS, checkout, snakemake, write
 from ttfm.devices import visible_gpus
 
 PROFILES = sorted(Path("profiles").iterdir())
-ON_GPU = {
-    match[1]: match[0]
+RULES = [
+    body
     for path in Path("workflow/rules").glob("*.smk")
-    for match in re.finditer(
-        r"^rule (\w+):(?:(?!^rule ).)*?gpu=(?:1|RANKS)(?:(?!^rule ).)*", path.read_text(), re.M | re.S
-    )
-}
+    # Those of a group of seeds have a computed name and stand in a loop.
+    for body in re.split(r"^ *rule(?: \w+)?:", path.read_text(), flags=re.M)[1:]
+]
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
@@ -28,9 +27,9 @@ def test_a_profile_limits_gpus(profile):
     assert profile.name == "default" or found["resources"]["gpu"] >= 1
 
 
-def test_every_rule_on_a_gpu_says_what_memory_and_time_it_needs():
-    assert {"teacher", "student", "sample", "features"} <= set(ON_GPU)
-    assert all("mem_mb=" in body and "runtime=" in body for body in ON_GPU.values())
+def test_every_rule_says_what_memory_and_time_it_needs():
+    assert len(RULES) > 20 and sum(bool(re.search(r"gpu=(1|RANKS)", body)) for body in RULES) > 10
+    assert all("mem_mb=" in body and "runtime=" in body for body in RULES)
 
 
 def test_one_job_for_each_gpu_of_this_machine_is_the_default(tmp_path, monkeypatch):
