@@ -129,8 +129,8 @@ def without_limits(scheduler):
             "a training that is told to stop, or whose time is up (TTFM_TRAIN_AT_MOST), is not tried again by itself: "
             "give the same command again, and it goes on"
         )
-    told = f"Snakemake {snakemake.__version__} lacks what this workflow changes in 9.27: "
-    return told + "; ".join(missing) if missing else ""
+    told = "; ".join(missing)
+    return told and f"Snakemake {snakemake.__version__} lacks what this workflow changes in 9.27: {told}"
 
 
 NOTHING = "(?!)"
