@@ -113,7 +113,12 @@ def test_seeds_that_were_stopped_go_on_together(root):
             assert all(any((made / str(seed) / "state").glob("*/step-*.json")) for seed in SEEDS)
     assert calls > 2
     for folder, other in zip(folders, train(root, "cd", "again"), strict=True):
-        assert len(read_json(folder / "record.json")["resumed"]) == calls - 1
+        record = read_json(folder / "record.json")
+        assert len(record["resumed"]) == calls - 1
+        curve = pd.read_csv(folder / "curve.csv").dropna(subset="map_error")
+        lowest = curve.loc[curve["map_error"].idxmin()]
+        assert record["best"] == {"step": lowest["step"], "map_error": pytest.approx(lowest["map_error"])}
+        assert record["best"] == read_json(other / "record.json")["best"]
         for name in ("weights", "snapshots", "averages"):
             found, expected = (load_file(at / f"{name}.safetensors") for at in (folder, other))
             assert all(torch.equal(value, expected[key]) for key, value in found.items())

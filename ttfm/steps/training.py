@@ -281,6 +281,7 @@ class _Run:
             # Of seeds that were computed at once, each has its share of the seconds.
             "together": self.together,
             "resumed": self.resumed,
+            "best": _best(self.rows),
             "before": self.training.before,
             "snapshots_sha256": sha256(outputs.snapshots) if outputs.snapshots else None,
             "averages_sha256": sha256(outputs.averages) if outputs.averages else None,
@@ -291,6 +292,15 @@ class _Run:
                 "offline": trainer.loss.offline,
             },
         }
+
+
+def _best(rows: list[dict[str, float]]) -> dict[str, float] | None:
+    """The step with the lowest map error so far, and that error; None where none was measured.
+
+    Nothing is chosen by it: to score the best of a training by its error would favour losses whose errors are noisy.
+    """
+    found = [{"step": row["step"], "map_error": row["map_error"]} for row in rows if "map_error" in row]
+    return min(found, key=lambda row: row["map_error"], default=None)
 
 
 def _speed(row: dict[str, float], before: dict[str, float], batch: int, unit: str, device: str) -> dict[str, str]:
