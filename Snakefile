@@ -37,7 +37,12 @@ rule all:
 
 
 onstart:
-    if MAIN and workflow.local_exec and PLAN.experiment["config"]["device"] == "cuda" and not may_have_gpu():
+    if (
+        MAIN
+        and workflow.local_exec
+        and PLAN.experiment["config"]["device"] == "cuda"
+        and not may_have_gpu()
+    ):
         raise WorkflowError(
             f"{SOURCE}: device: 'cuda' was asked for and this machine has no GPU; use 'auto' or 'cpu', or the profile of"
             " a cluster that has"
