@@ -22,8 +22,9 @@ from tests.faults.workspace import LIMIT, TOGETHER, Workspace, wait_until
 from ttfm.exits import GOES_ON
 
 TRAINERS = ("teacher", "student")
-DEAD = "terminate called|Fatal Python error|memory allocation of [0-9]+ bytes failed"
-"""What a library says that ends the process where memory runs out, instead of telling Python."""
+DEAD = r"terminate called|Fatal Python error|memory allocation of \d+ bytes failed|died with <Signals\.SIG(SEGV|BUS)"
+"""What is said where memory runs out and Python is not told: by a library that ends the process, or by Snakemake where
+the system did, because the stack could not grow."""
 OUT_OF_MEMORY = f"(?i)cannot allocate memory|MemoryError|bad_alloc|failed to map segment|start new thread|{DEAD}"
 """What is said where memory runs out before a step can say anything, or where what it calls does not let it."""
 CALLED = {"report": "page"}
