@@ -196,6 +196,8 @@ def test_one_of_another_training_is_refused_and_kept_until_this_one_ends(tmp_pat
 def test_clearing_removes_all_but_what_was_set_aside(tmp_path):
     states = saved(tmp_path / "a", 1, 2)
     (states.folder / ".step-000000003.xyz.safetensors").touch()
+    # What safetensors itself leaves where it dies.
+    (states.folder / ".tmp4UysMQ").touch()
     (states.folder / "step-000000003.safetensors").touch()
     remove(files_of(tmp_path / "a"))
     assert not (tmp_path / "a").exists()
@@ -206,6 +208,17 @@ def test_clearing_removes_all_but_what_was_set_aside(tmp_path):
     assert [path.name for path in sorted(states.folder.iterdir())] == [
         "damaged-step-000000002.json",
         "damaged-step-000000002.safetensors",
+    ]
+
+
+def test_what_a_dying_process_had_begun_to_write_is_swept(tmp_path):
+    states = saved(tmp_path, 1)
+    for name in (".step-000000002.xyz.safetensors", ".tmp4UysMQ", "step-000000002.safetensors"):
+        (states.folder / name).touch()
+    assert states.newest().step == 1
+    assert [path.name for path in sorted(states.folder.iterdir())] == [
+        "step-000000001.json",
+        "step-000000001.safetensors",
     ]
 
 

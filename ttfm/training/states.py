@@ -21,6 +21,8 @@ log = logging.getLogger("ttfm")
 
 KEPT = 2
 """States that are kept: should the newest be damaged, the one before it serves."""
+BEGUN = (".step-*", ".tmp*")
+"""Files that a process leaves which dies while it writes: ours, and what safetensors writes before it is renamed."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +151,9 @@ class States:
 
     def _sweep(self) -> None:
         """Remove what a process left that died while it wrote."""
-        for path in self.folder.glob(".step-*"):
-            path.unlink(missing_ok=True)
+        for pattern in BEGUN:
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
         for path in self.folder.glob("step-*.safetensors"):
             if not path.with_suffix(".json").exists():
                 path.unlink(missing_ok=True)
@@ -158,7 +161,7 @@ class States:
 
 def files_of(root: Path) -> list[Path]:
     """All files of a training's states but what was set aside, a state's numbers before its tensors."""
-    return sorted(path for pattern in ("*/step-*", "*/.step-*") for path in root.glob(pattern))
+    return sorted(path for pattern in ("step-*", *BEGUN) for path in root.glob(f"*/{pattern}"))
 
 
 def remove(files: Iterable[Path]) -> None:
