@@ -12,7 +12,8 @@ from itertools import cycle
 from pathlib import Path
 
 from tests.faults.bench import Bench, Skipped, prepare
-from tests.faults.kinds import ONCE, TARGETS, kills
+from tests.faults.killing import TARGETS, kills
+from tests.faults.kinds import ONCE
 from ttfm.files import write_text
 from ttfm.provenance import device_name, now, source
 

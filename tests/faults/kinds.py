@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
 import re
@@ -11,24 +10,20 @@ import resource
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import psutil
-
 from tests.faults.bench import Bench, Skipped, require
+from tests.faults.killing import end_of, kill, words_of
 from tests.faults.workspace import LIMIT, TOGETHER, Workspace, wait_until
 from ttfm.exits import GOES_ON
 
-TRAINERS = ("teacher", "student")
 DEAD = r"terminate called|Fatal Python error|memory allocation of \d+ bytes failed|died with <Signals\.SIG(SEGV|BUS)"
 """What is said where memory runs out and Python is not told: by a library that ends the process, or by Snakemake where
 the system did, because the stack could not grow."""
 OUT_OF_MEMORY = f"(?i)cannot allocate memory|MemoryError|bad_alloc|failed to map segment|start new thread|{DEAD}"
 """What is said where memory runs out before a step can say anything, or where what it calls does not let it."""
-CALLED = {"report": "page"}
-"""Rules that are not called as their steps are."""
 CLOCK = """\
 import os, time
 
@@ -36,98 +31,6 @@ true, jumped, hours = time.time, os.environ["CLOCK_JUMPED"], float(os.environ["C
 time.time = lambda: true() + (3600 * hours if os.path.exists(jumped) else 0)
 """
 """A ``sitecustomize`` with which every Python process sees the wall clock jump once a file is there."""
-
-
-def kills(bench: Bench, target: str, within: tuple[float, float] = (0.05, 0.35)) -> Iterator[int]:
-    """Kill a trainer, any job, Snakemake alone or all at once, at random moments, until the DAG has come to its end.
-
-    They come after times between ``within``, in units of the undisturbed run's.
-
-    Yields after every kill how many trainings it left with a state to go on from. At the end the tables must be those
-    of the undisturbed run, nothing done twice, and every training gone on from a state at least as new as the newest
-    that a kill left.
-    """
-    workspace = bench.workspace
-    workspace.clear()
-    finished: dict[Path, bytes] = {}
-    left: dict[Path, int] = {}
-    status = 1
-    while status:
-        run = workspace.start()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            run.wait(timeout=bench.random.uniform(*within) * bench.span)
-        found: list[int] = []
-        while run.poll() is None and not (found := victims(workspace, run, target)):
-            time.sleep(0.01)
-        finished = workspace.finished() | finished
-        chosen = found if target == "everything" else found and [bench.random.choice(found)]
-        told, since = {pid: _words(pid) for pid in chosen}, {pid: _unsaved(workspace, pid) for pid in chosen}
-        hit = [pid for pid in chosen if _kill(pid)]
-        bench.lost += [seconds for pid in hit if (seconds := since[pid]) is not None]
-        status = run.wait(timeout=LIMIT)
-        require(hit or not status, f"the command failed by itself after kills of {target}: {_end(workspace.log)}")
-        require("--unlock" not in workspace.log.read_text(), f"a lock was left: {_end(workspace.log)}")
-        if hit and status and target in ("trainer", "job"):
-            _named(told[hit[0]], workspace)
-        unfinished = workspace.unfinished()
-        left |= unfinished
-        if hit:
-            yield len(unfinished)
-    for training, step in left.items():
-        resumed = json.loads((training / "record.json").read_text())["resumed"]
-        require(resumed and max(resumed) >= step, f"{training} had a state of step {step} and went on from {resumed}")
-    bench.once(f"kills of {target}", finished)
-    bench.unchanged(f"kills of {target}")
-
-
-def _words(pid: int) -> list[str]:
-    """A process's command line; empty without the process."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-    return []
-
-
-def _unsaved(workspace: Workspace, pid: int) -> float | None:
-    """Seconds since a training kept its last state, or since it started; None for a process that is no training."""
-    words = _words(pid)
-    if "--state" not in words:
-        return None
-    folders = list(
-        itertools.takewhile(lambda word: word and not word.startswith("-"), words[words.index("--state") + 1 :])
-    )
-    kept = [path.stat().st_mtime for name in folders for path in (workspace.folder / name).glob("*/step-*.json")]
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return time.time() - max([psutil.Process(pid).create_time(), *kept])
-    return None
-
-
-def _named(words: list[str], workspace: Workspace) -> None:
-    """The log names the rule of a job that was killed, and the job's own log."""
-    step = words[3] if len(words) > 3 else ""
-    rule = CALLED.get(step, step.replace("-", "_"))
-    said = rf"Error in rule {rule}\w*:\n(    .*\n)*?    log: results/faults/logs/\S+\.log"
-    require(re.search(said, workspace.log.read_text()), f"that {step} was killed is not named: {_end(workspace.log)}")
-
-
-def _end(log: Path) -> str:
-    return log.read_text(errors="replace")[-2000:]
-
-
-def victims(workspace: Workspace, run: subprocess.Popen[bytes], target: str) -> list[int]:
-    """Processes to choose from."""
-    if target == "trainer":
-        return [pid for step in TRAINERS for pid in workspace.jobs(step)]
-    if target == "job":
-        return workspace.jobs()
-    return [run.pid] if target == "snakemake" else [run.pid, *workspace.jobs()]
-
-
-def _kill(pid: int) -> bool:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def out_of_memory(bench: Bench) -> None:
@@ -139,7 +42,7 @@ def out_of_memory(bench: Bench) -> None:
         found: list[int] = []
         require(wait_until(lambda found=found: found.extend(workspace.jobs("student")) or found, run), "no student")
         if training:
-            kept = [Path(word) for word in _words(found[0]) if word.endswith("/state")]
+            kept = [Path(word) for word in words_of(found[0]) if word.endswith("/state")]
             saved = lambda kept=kept: all(any((workspace.folder / path).glob("*/step-*.json")) for path in kept)  # noqa: E731
             require(wait_until(saved, run), "no state")
         else:
@@ -299,7 +202,7 @@ def orphan_ends(bench: Bench) -> None:
     run = workspace.start()
     require(wait_until(lambda: workspace.found("ring/itvm/*/state/*/step-*.json"), run), "no state")
     orphaned = [path for path in workspace.found("ring/itvm/*") if (path / "state").is_dir()]
-    _kill(run.pid)
+    kill(run.pid)
     run.wait()
     require(wait_until(lambda: not workspace.jobs()), "the orphans never ended")
     bench.completes("orphans had come to their end")
@@ -334,9 +237,9 @@ def _clock_jumps(bench: Bench, hours: int) -> None:
     status = run.wait(timeout=LIMIT)
     if status and hours < 0:
         # Snakemake refuses a result that is older than what it was made of.
-        require("older modification time" in workspace.log.read_text(), f"the command failed: {_end(workspace.log)}")
+        require("older modification time" in workspace.log.read_text(), f"the command failed: {end_of(workspace.log)}")
     else:
-        require(status == 0, f"the command failed: {_end(workspace.log)}")
+        require(status == 0, f"the command failed: {end_of(workspace.log)}")
     bench.completes("the clock jumped", finished=workspace.finished() | finished)
     seconds = [json.loads(path.read_text())["seconds"] for path in workspace.found("ring/itvm/*/record.json")]
     require(all(0 < each < 1800 for each in seconds), f"trainings took {seconds} seconds by a clock that jumped")
@@ -357,7 +260,7 @@ def told_to_stop(bench: Bench) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, told)
         wait_until(lambda found=found: not set(found) & set(workspace.jobs()), run)
-    require(run.wait(timeout=LIMIT) == 0, f"the command failed: {_end(workspace.log)}")
+    require(run.wait(timeout=LIMIT) == 0, f"the command failed: {end_of(workspace.log)}")
     log = workspace.log.read_text()
     require("Trying to restart" in log, "nothing was told in time")
     require(GOES_ON in log, f"it was not said that trainings go on: {log[-2000:]}")
@@ -417,4 +320,3 @@ ONCE: dict[str, Callable[[Bench], None]] = {
     "clock that jumps back": clock_jumps(-2),
     "told to stop": told_to_stop,
 }
-TARGETS = ("trainer", "job", "snakemake", "everything")

@@ -4,7 +4,8 @@ import pytest
 
 from tests.faults.__main__ import table
 from tests.faults.bench import Lost, Skipped, prepare, require
-from tests.faults.kinds import ONCE, TARGETS, kills
+from tests.faults.killing import TARGETS, kills
+from tests.faults.kinds import ONCE
 from tests.faults.workspace import Workspace
 
 pytestmark = pytest.mark.workflow

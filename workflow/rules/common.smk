@@ -9,14 +9,11 @@ import shutil
 import sys
 from pathlib import Path
 
-import snakemake
 from snakemake.exceptions import WorkflowError
-from snakemake.logging import logger
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 
 from ttfm.devices import may_have_gpu, visible_gpus
-from ttfm.exits import GOES_ON
 from ttfm.experiment import ExperimentError
 from ttfm.files import sha256
 from ttfm.imports import with_imports
@@ -78,59 +75,6 @@ def group_name(seeds):
 # Processes that train one network together. What is no number is refused by the trainings, in words.
 RANKS = os.environ.get("TTFM_RANKS", "1")
 RANKS = int(RANKS) if RANKS.isdigit() else 1
-
-
-# Pieces that a training may come in.
-PIECES = 100
-
-
-def trying_again(handle):
-    """Snakemake's (9.27) way to handle a failed job, but that one which was interrupted with its state kept has more tries.
-
-    Snakemake has one number of tries for all failures of a rule's jobs. How a job ended, on whatever machine, stands in
-    its log.
-    """
-
-    def handled(job, **more):
-        logs = [Path(log) for log in job.log if Path(log).exists()]
-        if job.is_group() or not any(GOES_ON in log.read_text(errors="replace") for log in logs):
-            handle(job, **more)
-            return
-        times, job.rule.restart_times = job.rule.restart_times, PIECES - 1
-        try:
-            handle(job, **more)
-        finally:
-            job.rule.restart_times = times
-
-    return handled
-
-
-def without_limits(scheduler):
-    """Let Snakemake's scheduler start jobs at once, and try trainings again that kept their state.
-
-    Neither is an option of Snakemake's, so both need what its scheduler (9.27) has inside.
-
-    Returns:
-        What this version does not allow, in words; nothing where all is well.
-    """
-    missing = []
-    # To start no more than so many jobs a second, Snakemake looks over those that are ready a second after every look,
-    # and after every job that ends there is one such chain of looks more: with hundreds of jobs they take a core.
-    if hasattr(scheduler, "job_rate_limiter"):
-        scheduler.job_rate_limiter = None
-    else:
-        missing.append("with hundreds of jobs Snakemake itself may take a core")
-    # A training that was told to stop, or whose time was up, has kept its state and is tried again until it is done.
-    # Another failure is not.
-    if hasattr(scheduler, "_handle_error"):
-        scheduler._handle_error = trying_again(scheduler._handle_error)
-    else:
-        missing.append(
-            "a training that is told to stop, or whose time is up (TTFM_TRAIN_AT_MOST), is not tried again by itself: "
-            "give the same command again, and it goes on"
-        )
-    told = "; ".join(missing)
-    return told and f"Snakemake {snakemake.__version__} lacks what this workflow changes in 9.27: {told}"
 
 
 NOTHING = "(?!)"
@@ -421,68 +365,6 @@ def arguments_of(inputs):
 def runs(pattern):
     """`pattern` filled in for every run of the plan."""
     return [f"{ROOT}/{pattern}".format(problem=p, student=s, seed=n) for p, s, n in PLAN.runs]
-
-
-# What jobs ask a cluster for, below. One machine limits nothing by it, unless `--resources mem_mb=...` says so.
-# GB of torch, a network, its state and the features of a set of images; on a GPU CUDA's libraries too.
-FLOOR_GB = 2 if PLAN.experiment["config"]["device"] == "cpu" else 8
-# Numbers of states that pass a network in a minute: a third of what a large GPU does by arithmetic, or less. What CPUs
-# sample takes minutes anyway.
-NUMBERS_A_MINUTE = 2e8
-# Images that are scored in a minute, for which a Fréchet distance of 2,048 features has one core.
-IMAGES_A_MINUTE = 5000
-
-
-def more(amount, attempt):
-    """Twice of it once a job has failed. No more than that: every piece of a training is an attempt too."""
-    return int(amount) * min(attempt, 2)
-
-
-def memory(wildcards, attempt):
-    """MB; a problem of images has one set of them as floats on top."""
-    about = PLAN.configs.get(f"{getattr(wildcards, 'problem', '')}/baselines.json", {"kind": ""})
-    if about["kind"] != "images":
-        return more(1000 * FLOOR_GB, attempt)
-    numbers = about["evaluation"]["samples"] * math.prod(image_shape(about))
-    return more(1000 * (FLOOR_GB + round(4 * numbers / 1e9)), attempt)
-
-
-def training_minutes(wildcards):
-    """Four days of images on a GPU, one of points and of what is small enough for a CPU; a longer one comes in pieces."""
-    images = PROBLEMS[wildcards.problem]["kind"] == "images"
-    return 4 * 1440 if images and PLAN.experiment["config"]["device"] != "cpu" else 1440
-
-
-def scored_networks(wildcards):
-    """Those of a student: the final one of every seed, and where asked those kept on the way and other averages."""
-    folder = f"{wildcards.problem}/{wildcards.student}"
-    kept = PLAN.configs[f"{folder}/{SEEDS[0]}/student.json"]["training"].get("snapshots") or []
-    averages = PLAN.configs[f"{folder}/evaluate.json"].get("averages") or []
-    return len(SEEDS) * (1 + len(kept) + len(averages[1:]))
-
-
-def sampling_minutes(wildcards, attempt):
-    """An hour, a minute for every network, and the evaluations of all budgets; a teacher takes Euler steps."""
-    networks = scored_networks(wildcards) if hasattr(wildcards, "student") else 1
-    about = PLAN.configs[f"{wildcards.problem}/baselines.json"]
-    numbers = about["evaluation"]["samples"] * math.prod(about["shape"]) * sum(about["budgets"])
-    return more(60 + networks * (1 + numbers / NUMBERS_A_MINUTE), attempt)
-
-
-def solving_minutes(wildcards, attempt):
-    """Two hours and two evaluations for every step of the fine ODE; an adaptive solver is taken for one of 128 steps."""
-    about = PLAN.configs[f"{wildcards.problem}/solution.json"]
-    steps = about["evaluation"].get("steps", 128) * (2 if "guidance" in about else 1)
-    numbers = about["evaluation"]["samples"] * math.prod(about["shape"]) * 2 * steps
-    return more(120 + numbers / NUMBERS_A_MINUTE, attempt)
-
-
-def scoring_minutes(wildcards, attempt):
-    """An hour, and what the images of all sets take, features or scores."""
-    networks = scored_networks(wildcards) if hasattr(wildcards, "student") else 1
-    about = PLAN.configs[f"{wildcards.problem}/baselines.json"]
-    images = about["evaluation"]["samples"] * networks * (len(about["budgets"]) + 1)
-    return more(60 + images / IMAGES_A_MINUTE, attempt)
 
 
 def students(pattern):
