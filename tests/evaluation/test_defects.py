@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.exact import linear_gaussian
 from ttfm.evaluation import defects
 from ttfm.evaluation.defects import semigroup_defect, semigroup_map, tangent_defect, tangent_map
 
@@ -48,6 +49,9 @@ class Bent:
 
     def average_velocity(self, s, t, x):
         return (t - s)[:, None] * self.bend.expand_as(x)
+
+    def lagrangian(self, s, t, x):
+        return self.average_velocity(s, t, x), self.bend.expand_as(x)
 
 
 def paths(count: int = 16) -> torch.Tensor:
@@ -103,8 +107,24 @@ def test_the_maps_of_defects_are_those_of_single_pairs_and_times():
     def velocity(t, x):
         return t[:, None] * torch.tensor([0.6, 0.8], dtype=torch.float64).expand_as(x)
 
-    assert dict(tangent_map(Bent(), velocity, TIMES, states, cells=4)) == pytest.approx({s: s for s in quarters[:-1]})
-    assert [t for t, _ in tangent_map(Bent(), velocity, TIMES, states, cells=4, latest=1.0)] == quarters
+    # The curve's tangent is 2 (t - s) e, in the direction of the velocity, whose norm is t.
+    tangents = {(s, t): value for s, t, value in tangent_map(Bent(), velocity, TIMES, states, cells=4)}
+    ends = [0.0, 0.25, 0.5, 0.75, 0.98]
+    assert sorted(tangents) == [(s, t) for s in quarters for t in ends if s <= t]
+    for (s, t), value in tangents.items():
+        assert value == pytest.approx(abs(10 * (t - s) - t), rel=1e-12)
+    whole = [(s, t) for s, t, _ in tangent_map(Bent(), velocity, TIMES, states, cells=4, latest=1.0)]
+    assert sorted(whole) == [(s, t) for s in quarters for t in quarters if s <= t]
+
+
+def test_the_tangents_of_the_exact_map_are_velocities_where_its_curves_have_come_to():
+    field, flow_map = linear_gaussian((1.0, -2.0))
+    x0 = torch.randn(16, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    states = torch.stack([flow_map(torch.zeros(16), torch.zeros(16) + t, x0) for t in TIMES])
+    exact = [value for *_, value in tangent_map(flow_map, field, TIMES, states)]
+    assert max(exact) < 1e-12
+    wrong = [value for s, t, value in tangent_map(flow_map, lambda t, x: field(0 * t, x), TIMES, states) if t > 0]
+    assert min(wrong) > 1e-3
 
 
 def test_states_come_from_the_path_at_the_first_time():

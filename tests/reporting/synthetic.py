@@ -348,7 +348,9 @@ def _map_rows(rng: np.random.Generator, students: dict[str, tuple]) -> list[dict
                 for s in times:
                     common = {"problem": problem, "student": student, "seed": seed, "s": s}
                     high = 0.02 * _level(problem, rank) * (0.2 + s) * rng.lognormal(0, 0.1)
-                    rows += [common | {"metric": "tangent_map", "t": "", "value": 5 * high}] if s < 1 else []
+                    for t in np.minimum(times[times >= s], 0.98) if s < 1 else []:
+                        value = 5 * high * (1 + t - s)
+                        rows.append(common | {"metric": "tangent_map", "t": t, "value": value})
                     for t in times[times > s]:
                         value = high * (t - s) * rng.lognormal(0, 0.1)
                         rows.append(common | {"metric": "semigroup_map", "t": t, "value": value})

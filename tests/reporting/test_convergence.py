@@ -85,20 +85,21 @@ def test_few_iterations_close_together_keep_a_linear_axis():
 def test_maps_share_one_scale_and_curves_stand_below(data, experiment):
     figure = figures.defects(data.maps, experiment, "ring", absent=["cd"])
     meshes = [axes.collections[0] for axes in figure.axes if axes.collections and axes.get_xlabel() != "time s = t"]
-    heat = [mesh for mesh in meshes if mesh.get_array() is not None and mesh.get_array().size == 64]
-    assert len(heat) == 4 and len({id(mesh.norm) for mesh in heat}) == 1
-    here = data.maps[(data.maps["problem"] == "ring") & (data.maps["metric"] == "semigroup_map")]
-    means = here.groupby(["student", "s", "t"])["value"].mean()
-    assert heat[0].norm.vmax == pytest.approx(means.max()) and heat[0].norm.vmin == pytest.approx(means.min())
-    itvm = means["itvm"]
-    assert np.ma.max(heat[0].get_array()) == pytest.approx(itvm.max())
-    assert np.ma.count(heat[0].get_array()) == len(itvm) == 36
+    for metric, size, pairs in (("semigroup_map", 8 * 8, 36), ("tangent_map", 8 * 9, 44)):
+        heat = [mesh for mesh in meshes if mesh.get_array() is not None and mesh.get_array().size == size]
+        assert len(heat) == 4 and len({id(mesh.norm) for mesh in heat}) == 1
+        here = data.maps[(data.maps["problem"] == "ring") & (data.maps["metric"] == metric)]
+        means = here.groupby(["student", "s", "t"])["value"].mean()
+        assert heat[0].norm.vmax == pytest.approx(means.max()) and heat[0].norm.vmin == pytest.approx(means.min())
+        itvm = means["itvm"]
+        assert np.ma.max(heat[0].get_array()) == pytest.approx(itvm.max())
+        assert np.ma.count(heat[0].get_array()) == len(itvm) == pairs
     lines = next(axes for axes in figure.axes if axes.get_xlabel() == "time s = t").lines
     assert len(lines) == 4
 
 
 def test_a_student_without_a_map_says_so_and_none_at_all_too(data, experiment):
-    assert words(figures.defects(data.maps, experiment, "ring")) == "no map"
+    assert words(figures.defects(data.maps, experiment, "ring")) == "no map no map"
     empty = data.maps.iloc[:0]
     assert "no map of defects was measured" in words(figures.defects(empty, experiment, "ring"))
     assert "out of memory" in words(figures.defects(empty, experiment, "ring", reason="out of memory"))

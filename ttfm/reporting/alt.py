@@ -43,10 +43,12 @@ _CAPTIONS = {
     "seconds of training (without those of scoring). Thin lines are seeds, thick lines their mean over the seeds "
     "that reached the end; runs that failed have no line beyond their last score. The dashed steps are the front of "
     "time and quality: the means that no other beats in both.",
-    "defects": "Where the flow map is wrong. The maps show the semigroup defect of jumps from s to t (one jump "
-    "against two by way of the midpoint, root of the mean square, mean over seeds) on one logarithmic scale; what is "
-    "lighter is better. Students without a flow map between any two times have no map. The curves below are the "
-    "tangent defect: the average velocity over an empty interval against the teacher's velocity.",
+    "defects": "Where the flow map is wrong. The upper maps show the semigroup defect of jumps from s to t: one jump "
+    "against two by way of the midpoint. Those below show the tangent defect: the derivative in t of the curve that "
+    "the map draws from s, against the teacher's velocity where the curve has come to at t (0.98 in place of 1, where "
+    "that velocity is stiff). Both are roots of mean squares, means over seeds, each on one logarithmic scale; "
+    "what is lighter is better. Students without a flow map between any two times have no map. The curves are the "
+    "tangent defect at s = t: the average velocity over an empty interval against the teacher's.",
 }
 _SAMPLES = ("samples", "grid", "neighbours")
 _BEHIND = ("frechet-lpips", "quality", "training", "convergence", "cost", "defects")
@@ -148,8 +150,8 @@ def alternative(
         "convergence": f"{metric_label(about['headline']).title} on {about['title']} during training, against "
         f"iterations and against seconds, a line for each of {everyone}. "
         f"{_convergence(convergence, experiment, problem)}.",
-        "defects": f"Heat maps of the semigroup defect on {about['title']} over times s and t, one for each of "
-        f"{mapped}, and curves of the tangent defect along the diagonal.",
+        "defects": f"Heat maps of the semigroup and of the tangent defect on {about['title']} over times s and t, "
+        f"one each for {mapped}, and curves of the tangent defect at s = t.",
         "samples": f"Grid of scatter plots on {about['title']}: samples of the teacher's Euler steps and of {methods} "
         f"in rows, {steps} in columns, over real data.",
         "trajectories": f"Paths from noise to data on {about['title']}: one panel each for {methods}, drawn over the "

@@ -204,5 +204,5 @@ class Trained:
         flow_map = FlowMap(self.model)
         for s, t, value in semigroup_map(flow_map, self.times, self.paths):
             yield {"metric": "semigroup_map", "s": s, "t": t, "value": value}
-        for s, value in tangent_map(flow_map, self.teacher, self.times, self.paths):
-            yield {"metric": "tangent_map", "s": s, "value": value}
+        for s, t, value in tangent_map(flow_map, self.teacher, self.times, self.paths):
+            yield {"metric": "tangent_map", "s": s, "t": t, "value": value}
