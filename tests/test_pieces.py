@@ -38,6 +38,7 @@ from ttfm.data import sources
 from ttfm.data.images import Images
 from ttfm.data.sources import NormAligned, PFGM
 from ttfm.evaluation.neighbours import nearest
+from ttfm.evaluation.paired import endpoint_rmse, l2
 
 torch.set_num_threads(1)
 sources.MEASURED = 400
@@ -45,6 +46,9 @@ images = np.load(sys.argv[1], mmap_mode="r")
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 if sys.argv[2] == "nearest":
     assert nearest(images[:2], images).distance.tolist() == [[0.0], [0.0]]
+elif sys.argv[2] == "pairs":
+    floats = torch.ones(len(images), *images.shape[1:])
+    assert l2(floats, floats[:1].expand_as(floats)) == endpoint_rmse(floats, floats) == 0
 else:
     assert {"norm_aligned": NormAligned, "pfgm": PFGM}[sys.argv[2]](Images(images)) is not None
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
@@ -75,13 +79,13 @@ def test_errors_of_large_images_are_taken_piece_by_piece(tmp_path):
     assert peak < 4.5 * 8 * ROOM
 
 
-@pytest.mark.parametrize("what", ["nearest", "norm_aligned", "pfgm"])
+@pytest.mark.parametrize("what", ["nearest", "norm_aligned", "pfgm", "pairs"])
 def test_what_torch_holds_of_large_images_has_a_bound(tmp_path, what):
     sparse(tmp_path / "a.npy", 400)
     command = [sys.executable, "-c", PEAK, str(tmp_path / "a.npy"), what]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    # All at once took 650 MiB and more.
-    assert float(done.stdout) < {"nearest": 400, "norm_aligned": 450, "pfgm": 150}[what]
+    # All at once took 650 MiB and more; pairs of floats, 300 MiB themselves, 2.4 GiB.
+    assert float(done.stdout) < {"nearest": 400, "norm_aligned": 450, "pfgm": 150, "pairs": 900}[what]
 
 
 def test_no_more_than_a_set_of_images_is_held_while_many_are_written(tmp_path):

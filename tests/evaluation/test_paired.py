@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from ttfm.evaluation.paired import image_l2, psnr, squared_errors
+from ttfm.evaluation.paired import endpoint_rmse, image_l2, l2, psnr, squared_errors
 
 
 def test_errors_are_per_image_whatever_the_pieces():
@@ -13,6 +14,13 @@ def test_errors_are_per_image_whatever_the_pieces():
     expected = np.square(x.astype(float) - y).reshape(7, -1).mean(axis=1)
     np.testing.assert_allclose(squared_errors(x, y), expected, rtol=1e-12)
     np.testing.assert_allclose(squared_errors(x, y, batch=3), expected, rtol=1e-12)
+
+
+def test_samples_in_several_pieces_have_the_error_of_all(monkeypatch):
+    x, y = torch.randn(2, 7, 3, 2, dtype=torch.float64)
+    monkeypatch.setattr("ttfm.evaluation.paired.at_once", lambda shape, most: 3)
+    assert l2(x, y) == pytest.approx((x - y).square().mean().sqrt().item(), rel=1e-14)
+    assert endpoint_rmse(x, y) == pytest.approx((x - y).flatten(1).norm(dim=1).square().mean().sqrt().item(), rel=1e-14)
 
 
 def test_known_values():

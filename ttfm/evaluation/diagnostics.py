@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ttfm.evaluation.checks import require_finite
+from ttfm.evaluation.paired import endpoint_rmse
 from ttfm.flow.solvers import Field, trajectory_on
 from ttfm.seeds import generator
 
@@ -48,10 +49,9 @@ def transport_cost(x0: Tensor, x1: Tensor) -> float:
     Among couplings of the same two distributions the optimal transport has the lowest.
 
     Raises:
-        ValueError: if a sample is not finite.
+        ValueError: if the shapes differ, are empty, or a sample is not finite.
     """
-    require_finite(x1, "samples")
-    return (x1.double() - x0.double()).flatten(1).square().sum(1).mean().sqrt().item()
+    return endpoint_rmse(x1, x0)
 
 
 def jacobian_asymmetry(field: Field, times: Tensor, paths: Tensor, latest: float = 0.98, seed: int = 0) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from torch import Tensor
 
@@ -22,7 +24,7 @@ def endpoint_rmse(x: Tensor, y: Tensor) -> float:
         ValueError: if the shapes differ, are empty, or a value is not finite.
     """
     require_pairs(x, y)
-    return (x.double() - y.double()).flatten(1).square().sum(1).mean().sqrt().item()
+    return math.sqrt(_squares(x, y) / len(x))
 
 
 def l2(x: Tensor, y: Tensor) -> float:
@@ -32,7 +34,14 @@ def l2(x: Tensor, y: Tensor) -> float:
         ValueError: if the shapes differ, are empty, or a value is not finite.
     """
     require_pairs(x, y)
-    return (x.double() - y.double()).square().mean().sqrt().item()
+    return math.sqrt(_squares(x, y) / x.numel())
+
+
+def _squares(x: Tensor, y: Tensor) -> float:
+    """The sum of all squared differences; in pieces, since in float64 they take several times the samples' memory."""
+    size = at_once(x.shape[1:], len(x))
+    pairs = zip(x.split(size), y.split(size), strict=True)
+    return sum((a.double() - b.double()).square().sum().item() for a, b in pairs)
 
 
 def squared_errors(x: np.ndarray, y: np.ndarray, batch: int | None = None) -> np.ndarray:
